@@ -1,0 +1,81 @@
+"""What a person sees in the terminal while a run goes on."""
+
+import sys
+from typing import Dict, Sequence
+
+from tqdm import tqdm
+
+LINE = "=" * 78
+
+
+def banner(facts: Dict[str, str]) -> None:
+    """Print the facts of a run as a two-column table between two lines."""
+    width = max(len(name) for name in facts)
+    rows = ["  {}  {}".format(name.ljust(width), value) for name, value in facts.items()]
+    _say("\n".join([LINE] + rows + [LINE]))
+
+
+def warning(title: str, text: str) -> None:
+    """Print a warning that cannot be missed."""
+    rows = ["!! " + row for row in [title.upper(), ""] + text.strip().splitlines()]
+    _say("\n".join(["!" * 78] + rows + ["!" * 78]))
+
+
+def line(text: str) -> None:
+    """Print one line, above the progress bar if there is one."""
+    tqdm.write(text)
+    sys.stdout.flush()
+
+
+def epoch_line(row: Dict[str, float], epochs: int, is_best: bool, seconds_left: float) -> None:
+    """Print the row of the history that an epoch has ended with."""
+    line(
+        "epoch {:>3.0f}/{}  loss {:.3f}  accuracy {:>4.1f} %  |  validation: loss {:.3f}  "
+        "accuracy {:>4.1f} %{}  |  rate {:.2g}  {:,.0f} images/s  {} left".format(
+            row["epoch"],
+            epochs,
+            row["loss"],
+            100 * row["accuracy"],
+            row["validation_loss"],
+            100 * row["validation_accuracy"],
+            " best" if is_best else "     ",
+            row["learning_rate"],
+            row["images_per_second"],
+            duration(seconds_left),
+        )
+    )
+
+
+def progress_bar(epoch: int, epochs: int, images: int, done: int) -> tqdm:
+    """Return a bar over the images of an epoch, with images/s and the time left."""
+    on_terminal = sys.stderr.isatty()
+    return tqdm(
+        desc="epoch {}/{}".format(epoch, epochs),
+        total=images,
+        initial=done,
+        unit=" images",
+        leave=False,
+        # A log file gets a line now and then instead of a moving bar.
+        mininterval=0.2 if on_terminal else 60,
+        dynamic_ncols=on_terminal,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: "45 s", "12 min", "3 h 05 min"."""
+    if seconds < 60:
+        return "{:.0f} s".format(seconds)
+    minutes = int(round(seconds / 60))
+    if minutes < 60:
+        return "{} min".format(minutes)
+    return "{} h {:02d} min".format(minutes // 60, minutes % 60)
+
+
+def sentence_list(words: Sequence[str]) -> str:
+    """Return words as "a, b, c", or "none"."""
+    return ", ".join(words) or "none"
+
+
+def _say(text: str) -> None:
+    print(text)
+    sys.stdout.flush()

@@ -1,0 +1,469 @@
+"""From a model's builder and the settings of a script to a finished run: `train()`.
+
+Validation images are split off the training images, and choose the best weights. The test images
+are looked at once, at the end, with those weights.
+"""
+
+import math
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, Sequence
+
+import numpy as np
+
+import checkpoints
+import console
+import datasets
+import files
+import reports
+import run_directory
+from command_line import check_ranges
+from data_augmentations import augmentation_pipeline
+from environment import no_gpu_advice
+from metrics import accuracy_and_loss, softmax
+from optimization import LearningRate, optimizer_for
+from runtime import device_name, has_gpu, keras, runtime_name, summary, tf, versions
+from stop_signals import StopSignals
+from training_step import Predictor, TrainingStep
+
+# Images per gradient pass on a CPU: small enough that the activations stay in its cache.
+CPU_MICRO_BATCH_SIZE = 64
+# Inference keeps no activations for a gradient.
+PREDICTION_BATCH_SIZE = 256
+
+
+class DivergenceError(ValueError):
+    """The loss has become infinite or NaN."""
+
+
+def train(build_model: Callable[..., "keras.Model"], settings) -> Path:
+    """Train a model as the settings say, test it once, and return the folder of the run.
+
+    build_model takes image_shape, number_of_classes, mean and std, which the data set decides; it
+    is a functools.partial of a builder with everything else. settings come from
+    command_line.settings_from. Raises ValueError for settings and data that cannot be used, before
+    anything is written.
+    """
+    folder = None
+    if settings.RESUME:
+        folder = run_directory.find(settings)
+        settings = run_directory.take_over_settings(folder, settings)
+    check_ranges(settings)
+    dataset = datasets.load(
+        settings.DATASET,
+        settings.DATA_DIR,
+        image_size=settings.IMAGE_SIZE,
+        images_per_class=settings.IMAGES_PER_CLASS,
+        seed=settings.SEED,
+    )
+    run = Run(build_model, settings, dataset)
+    run.announce()
+    if folder is None:
+        folder = run_directory.create(settings, dataset.is_stand_in)
+        run_directory.write_settings(
+            folder, settings, run.model_description, run.dataset_facts, versions()
+        )
+    with checkpoints.locked(folder):
+        if settings.RESUME:
+            run.restore(folder)
+        run.fit(folder)
+        results = run.test(folder)
+    console.banner(
+        {
+            "test accuracy": "{:.2f} %   (top-5 {:.2f} %, loss {:.3f}), weights of epoch {}".format(
+                100 * results["test_accuracy"],
+                100 * results["test_top5_accuracy"],
+                results["test_loss"],
+                results["best_epoch"],
+            ),
+            "trained": "{} epochs, {:,} images, {:.1f} minutes, {:,.0f} images/s".format(
+                results["epochs"],
+                results["images_seen"],
+                results["train_minutes"],
+                results["images_per_second"],
+            ),
+            "weights": str(folder / run_directory.WEIGHTS),
+            "report": str(folder / run_directory.REPORT),
+        }
+    )
+    return folder
+
+
+def micro_batch_size(settings) -> int:
+    """Return the images per gradient pass that MICRO_BATCH_SIZE stands for on this device."""
+    size = settings.MICRO_BATCH_SIZE
+    if size == -1:
+        if has_gpu():
+            return settings.BATCH_SIZE
+        return math.gcd(settings.BATCH_SIZE, CPU_MICRO_BATCH_SIZE)
+    if size and settings.BATCH_SIZE % size:
+        raise ValueError(
+            "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(
+                size, settings.BATCH_SIZE
+            )
+        )
+    return size or settings.BATCH_SIZE
+
+
+def training_step_for(model: "keras.Model", settings) -> TrainingStep:
+    """Return the training step of a model as the settings describe it."""
+    optimizer = optimizer_for(
+        settings.OPTIMIZER, model.trainable_variables, settings.WEIGHT_DECAY, settings.MOMENTUM
+    )
+    return TrainingStep(
+        model,
+        optimizer,
+        batch_size=settings.BATCH_SIZE,
+        micro_batch_size=micro_batch_size(settings),
+        label_smoothing=settings.LABEL_SMOOTHING,
+        gradient_clip_norm=settings.GRADIENT_CLIP_NORM,
+        ema_decay=settings.EMA_DECAY,
+        seed=settings.SEED,
+    )
+
+
+class Run:
+    """One training run: its data, its model, and how far it has come."""
+
+    def __init__(self, build_model: partial, settings, dataset: datasets.Dataset):
+        self.settings = settings
+        self.dataset = dataset
+        self.augment = augmentation_pipeline(settings.AUGMENTATIONS, dataset.number_of_classes)
+        self.training_indices, self.validation_indices = datasets.validation_split(
+            dataset.y_train, settings.VALIDATION_FRACTION, settings.SEED
+        )
+        if settings.BATCH_SIZE > len(self.training_indices):
+            raise ValueError(
+                "BATCH_SIZE is {}, but there are only {} training images.".format(
+                    settings.BATCH_SIZE, len(self.training_indices)
+                )
+            )
+        self.steps_per_epoch = len(self.training_indices) // settings.BATCH_SIZE
+        _set_seed(settings.SEED)
+        self.dataset_facts = {
+            "image_shape": list(dataset.image_shape),
+            "number_of_classes": dataset.number_of_classes,
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
+        }
+        self.model_description = {
+            "builder": build_model.func.__name__,
+            "arguments": build_model.keywords,
+        }
+        self.model = build_model(**self.dataset_facts)
+        self.step = training_step_for(self.model, settings)
+        self.predict = Predictor(self.model, PREDICTION_BATCH_SIZE)
+        self.schedule = LearningRate(
+            settings.SCHEDULE,
+            settings.LEARNING_RATE,
+            settings.EPOCHS,
+            patience=settings.PATIENCE,
+            warmup_epochs=settings.WARMUP_EPOCHS,
+            warmup_learning_rate=settings.WARMUP_LEARNING_RATE,
+            decay_per_epoch=settings.DECAY_PER_EPOCH,
+        )
+        self.best_weights: Sequence[np.ndarray] = []
+        # Everything else that a checkpoint has to keep. Sums and seconds are of the running epoch.
+        self.progress: Dict[str, Any] = {
+            "epoch": 0,
+            "step": 0,
+            "loss_sum": 0.0,
+            "accuracy_sum": 0.0,
+            "epoch_seconds": 0.0,
+            "seconds": 0.0,
+            "images_seen": 0,
+            "history": [],
+            "best_epoch": 0,
+            "best_accuracy": -1.0,
+        }
+
+    @property
+    def parameters(self) -> int:
+        """The number of trainable parameters."""
+        return int(sum(np.prod(variable.shape) for variable in self.model.trainable_variables))
+
+    def announce(self) -> None:
+        """Print what is about to be trained, on what, with which data."""
+        settings, dataset = self.settings, self.dataset
+        micro = self.step.micro_batch_size
+        console.banner(
+            {
+                "script": settings.program,
+                "device": device_name(),
+                "runtime": runtime_name(),
+                "data": "{}, {:,} training, {:,} validation, {:,} test images {}, {} classes".format(
+                    dataset.name,
+                    len(self.training_indices),
+                    len(self.validation_indices),
+                    len(dataset.x_test),
+                    " x ".join(map(str, dataset.image_shape)),
+                    dataset.number_of_classes,
+                ),
+                "augmentation": console.sentence_list(settings.AUGMENTATIONS),
+                "model": "{}, {:,} parameters".format(
+                    self.model_description["builder"], self.parameters
+                ),
+                "optimisation": "{}, rate {:g} ({}), batch {}{}".format(
+                    settings.OPTIMIZER,
+                    settings.LEARNING_RATE,
+                    settings.SCHEDULE,
+                    settings.BATCH_SIZE,
+                    " in pieces of {}".format(micro) if micro < settings.BATCH_SIZE else "",
+                ),
+                "steps": "{} epochs of {}{}".format(
+                    settings.EPOCHS,
+                    self.steps_per_epoch,
+                    ", at most {:g} minutes".format(settings.TIME_LIMIT_MINUTES)
+                    if settings.TIME_LIMIT_MINUTES
+                    else "",
+                ),
+            }
+        )
+        if not has_gpu():
+            console.warning("no GPU found: training on the CPU", no_gpu_advice())
+        if dataset.is_stand_in:
+            console.warning(
+                "stand-in data: this is not " + settings.DATASET, "\n".join(dataset.notes)
+            )
+        else:
+            for note in dataset.notes:
+                console.line("note: " + note)
+
+    def fit(self, folder: Path) -> None:
+        """Train until the epochs, the time or the patience are used up."""
+        settings, progress = self.settings, self.progress
+        batches = iter(
+            datasets.training_batches(
+                self.dataset.x_train[self.training_indices],
+                self.dataset.y_train[self.training_indices],
+                settings.BATCH_SIZE,
+                self.augment,
+                settings.SEED,
+                settings.EPOCHS,
+                first_epoch=progress["epoch"],
+                first_step=progress["step"],
+            )
+        )
+        writer = summary.create_file_writer(str(folder / run_directory.TENSORBOARD))
+        with StopSignals() as stop_signals, writer.as_default():
+            while progress["epoch"] < settings.EPOCHS and not self._finished():
+                self._epoch(batches, folder, stop_signals)
+                self._judge(folder)
+                self.save(folder)
+
+    def _epoch(self, batches, folder: Path, stop_signals: "StopSignals") -> None:
+        """Train to the end of the running epoch, or of the time limit."""
+        settings, progress = self.settings, self.progress
+        bar = console.progress_bar(
+            progress["epoch"] + 1,
+            settings.EPOCHS,
+            self.steps_per_epoch * settings.BATCH_SIZE,
+            progress["step"] * settings.BATCH_SIZE,
+        )
+        last_save = clock = time.time()
+        with bar:
+            while progress["step"] < self.steps_per_epoch and not self._out_of_time():
+                images, labels = next(batches)
+                step = progress["epoch"] * self.steps_per_epoch + progress["step"]
+                loss, accuracy = self.step(images, labels, step, self._rate())
+                self._record(step, float(loss), float(accuracy))
+                now = time.time()
+                progress["epoch_seconds"] += now - clock
+                progress["seconds"] += now - clock
+                clock = now
+                bar.update(settings.BATCH_SIZE)
+                bar.set_postfix_str(
+                    "loss {:.3f}, accuracy {:.1f} %".format(
+                        progress["loss_sum"] / progress["step"],
+                        100 * progress["accuracy_sum"] / progress["step"],
+                    ),
+                    refresh=False,
+                )
+                if stop_signals.received:
+                    self.save(folder)
+                    self._leave(folder, stop_signals.received)
+                if now - last_save > 60 * settings.CHECKPOINT_MINUTES > 0:
+                    self.save(folder)
+                    last_save = time.time()
+
+    def _record(self, step: int, loss: float, accuracy: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                "The loss became {} at step {} (epoch {}). The last checkpoint is sound. A lower "
+                "LEARNING_RATE, WARMUP_EPOCHS or GRADIENT_CLIP_NORM 1.0 may help.".format(
+                    loss, step, self.progress["epoch"] + 1
+                )
+            )
+        self.progress["step"] += 1
+        self.progress["loss_sum"] += loss
+        self.progress["accuracy_sum"] += accuracy
+        self.progress["images_seen"] += self.settings.BATCH_SIZE
+
+    def _judge(self, folder: Path) -> None:
+        """End an epoch: validate, keep the best weights, write the history, move the schedule."""
+        progress, dataset = self.progress, self.dataset
+        started = time.time()
+        rate, steps = self._rate(), max(progress["step"], 1)
+        weights = self.step.weights_to_judge()
+        logits = self.predict(dataset.x_train[self.validation_indices], weights)
+        accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_train[self.validation_indices])
+        is_best = accuracy > progress["best_accuracy"]
+        progress["epoch"] += 1
+        progress["seconds"] += time.time() - started
+        progress["history"].append(
+            {
+                "epoch": progress["epoch"],
+                "loss": progress["loss_sum"] / steps,
+                "accuracy": progress["accuracy_sum"] / steps,
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "validation_top5_accuracy": top5,
+                "learning_rate": rate,
+                "seconds": progress["epoch_seconds"],
+                "images_per_second": progress["step"]
+                * self.settings.BATCH_SIZE
+                / max(progress["epoch_seconds"], 1e-9),
+            }
+        )
+        if is_best:
+            progress.update(best_accuracy=accuracy, best_epoch=progress["epoch"])
+            self.best_weights = weights
+            self._write_best_weights(folder)
+        self.schedule.observe(accuracy)
+        run_directory.write_history(folder, progress["history"])
+        self._write_summaries(progress["history"][-1])
+        progress.update(step=0, loss_sum=0.0, accuracy_sum=0.0, epoch_seconds=0.0)
+        console.epoch_line(
+            progress["history"][-1], self.settings.EPOCHS, is_best, self._seconds_left()
+        )
+
+    def test(self, folder: Path) -> Dict[str, Any]:
+        """Look at the test images once, with the best weights; write the results and the report."""
+        dataset, progress, settings = self.dataset, self.progress, self.settings
+        self.model.set_weights(self.best_weights)
+        self._write_best_weights(folder)
+        logits = self.predict(dataset.x_test)
+        accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_test)
+        training_seconds = sum(row["seconds"] for row in progress["history"])
+        results = {
+            "dataset": dataset.name,
+            "stand_in": dataset.is_stand_in,
+            "test_accuracy": accuracy,
+            "test_top5_accuracy": top5,
+            "test_loss": loss,
+            "validation_accuracy": progress["best_accuracy"],
+            "parameters": self.parameters,
+            "epochs": progress["epoch"],
+            "best_epoch": progress["best_epoch"],
+            "images_seen": progress["images_seen"],
+            "train_minutes": progress["seconds"] / 60,
+            "images_per_second": progress["images_seen"] / max(training_seconds, 1e-9),
+            "device": device_name(),
+            "runtime": runtime_name(),
+            "seed": settings.SEED,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        # Before the report: these numbers mean that the run is finished, whatever a picture may do.
+        files.write_json(folder / run_directory.RESULTS, results)
+        saved = files.read_json(folder / run_directory.SETTINGS)
+        reports.write_report(
+            folder,
+            dict(saved["constants"], command=saved["command"], git_commit=saved["git_commit"]),
+            results,
+            progress["history"],
+            dataset.x_test,
+            dataset.y_test,
+            softmax(logits),
+            dataset.class_names,
+        )
+        return results
+
+    def save(self, folder: Path) -> None:
+        """Write all that is needed to go on from here as if nothing had happened."""
+        arrays = [variable.numpy() for variable in self.step.state()] + list(self.best_weights)
+        state = {"progress": self.progress, "schedule": self.schedule.state}
+        checkpoints.save_checkpoint(folder / run_directory.CHECKPOINT, arrays, state)
+
+    def restore(self, folder: Path) -> None:
+        """Go back to the newest sound checkpoint of a run, if it has one."""
+        checkpoint = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+        if checkpoint is None:
+            console.line("The run in {} has no checkpoint yet: starting it anew.".format(folder))
+            return
+        arrays, state, problem = checkpoint
+        if problem:
+            console.warning("an older checkpoint is used", problem)
+        variables = self.step.state()
+        best = arrays[len(variables) :]
+        expected = [tuple(variable.shape) for variable in variables]
+        if [array.shape for array in arrays[: len(variables)]] != expected or len(best) not in (
+            0,
+            len(self.model.weights),
+        ):
+            raise ValueError("The checkpoint in {} is of another model.".format(folder))
+        for variable, array in zip(variables, arrays):
+            variable.assign(array)
+        self.best_weights = best
+        self.progress.update(state["progress"])
+        self.schedule.state.update(state["schedule"])
+        console.line(
+            "Resuming {} at epoch {}, step {}.".format(
+                folder, self.progress["epoch"] + 1, self.progress["step"]
+            )
+        )
+
+    def _write_best_weights(self, folder: Path) -> None:
+        own = self.model.get_weights()
+        self.model.set_weights(self.best_weights)
+        with files.replacing(folder / run_directory.WEIGHTS) as temporary:
+            self.model.save_weights(str(temporary))
+        self.model.set_weights(own)
+
+    def _write_summaries(self, row: Dict[str, float]) -> None:
+        for name, value in row.items():
+            if name != "epoch":
+                summary.scalar(name, value, step=int(row["epoch"]))
+
+    def _fraction_done(self) -> float:
+        """How far the run has come, 0 to 1: by steps or, under a time limit, by time if more."""
+        steps = self.progress["epoch"] + self.progress["step"] / self.steps_per_epoch
+        by_steps = steps / self.settings.EPOCHS
+        if not self.settings.TIME_LIMIT_MINUTES:
+            return by_steps
+        by_time = self.progress["seconds"] / (60 * self.settings.TIME_LIMIT_MINUTES)
+        return min(max(by_steps, by_time), 1.0)
+
+    def _rate(self) -> float:
+        return self.schedule.at(self._fraction_done())
+
+    def _seconds_left(self) -> float:
+        done = self._fraction_done()
+        return self.progress["seconds"] / max(done, 1e-9) * (1 - done)
+
+    def _out_of_time(self) -> bool:
+        limit = 60 * self.settings.TIME_LIMIT_MINUTES
+        return bool(limit) and self.progress["seconds"] >= limit
+
+    def _finished(self) -> bool:
+        patience = self.settings.EARLY_STOPPING_PATIENCE
+        waited = self.progress["epoch"] - self.progress["best_epoch"]
+        return self._out_of_time() or bool(patience) and waited >= patience
+
+    def _leave(self, folder: Path, signal_number: int) -> None:
+        console.line(
+            "\nStopped and saved. To go on:\n\n  {} --resume {}\n".format(
+                self.settings.program, folder
+            )
+        )
+        # As a shell reports a program that a signal has ended.
+        sys.exit(128 + signal_number)
+
+
+def _set_seed(seed: int) -> None:
+    """Make the initial weights a function of the seed."""
+    if hasattr(keras.utils, "set_random_seed"):
+        keras.utils.set_random_seed(seed)
+    else:
+        tf.compat.v2.random.set_seed(seed)

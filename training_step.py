@@ -1,0 +1,178 @@
+"""One training step: forward, loss, gradients, update, averaged weights, as TensorFlow graphs.
+
+This is the part that a GPU sees. It is written out instead of left to `fit` because 1.15.8 knows
+no `train_step`, and because every random draw here depends on the step alone, which is what makes
+a resumed run equal to one that never stopped.
+"""
+
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from dropout import random_numbers_from
+from optimization import clip_by_global_norm
+from runtime import keras, tf
+
+
+def cross_entropy(labels, logits, label_smoothing: float = 0.0) -> "tf.Tensor":
+    """Return the cross-entropy of each image, (batch,).
+
+    labels are class indices (batch,), for which this is
+    SparseCategoricalCrossentropy(from_logits=True), or soft labels (batch, classes) from mixup or
+    cutmix; logits are (batch, classes). Label smoothing: Szegedy et al. 2015 (arXiv 1512.00567),
+    section 7.
+    """
+    classes = logits.shape[-1]
+    if labels.dtype.is_integer:
+        if not label_smoothing:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        labels = tf.one_hot(labels, classes)
+    if label_smoothing:
+        labels = labels * (1.0 - label_smoothing) + label_smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+class TrainingStep:
+    """Call it with one batch to move the model's weights once.
+
+    With a micro_batch_size the batch passes through the model in pieces whose gradients are added
+    up: the same update to rounding, in less memory. (Batch normalisation then sees the pieces.)
+    """
+
+    def __init__(
+        self,
+        model: "keras.Model",
+        optimizer,
+        batch_size: int,
+        micro_batch_size: int = 0,
+        label_smoothing: float = 0.0,
+        gradient_clip_norm: float = 0.0,
+        ema_decay: float = 0.0,
+        seed: int = 0,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size or batch_size
+        self.label_smoothing = label_smoothing
+        self.gradient_clip_norm = gradient_clip_norm
+        self.ema_decay = ema_decay
+        self.seed = seed
+        self.averages: List["tf.Variable"] = []
+        if ema_decay:
+            self.averages = [tf.Variable(weight, trainable=False) for weight in model.weights]
+        self.gradient_sums: List["tf.Variable"] = []
+        if self.micro_batch_size < batch_size:
+            self.gradient_sums = [
+                tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables
+            ]
+        self._whole_step = tf.function(self.whole_step)
+        self._add_gradients = tf.function(self.add_gradients)
+        self._update_from_sums = tf.function(self.update_from_sums)
+
+    def __call__(self, images, labels, step: int, learning_rate: float):
+        """Train on one batch; return the loss and accuracy of it, float32 scalars.
+
+        images (batch_size, height, width, channels); labels as for cross_entropy; step counts from
+        0 over the whole run and, with the seed, decides all that is random.
+        """
+        step = tf.constant(step, tf.int32)
+        learning_rate = tf.constant(learning_rate, tf.float32)
+        if not self.gradient_sums:
+            return self._whole_step(images, labels, step, learning_rate)
+        loss, accuracy = 0.0, 0.0
+        for first in range(0, self.batch_size, self.micro_batch_size):
+            piece = slice(first, first + self.micro_batch_size)
+            piece_loss, piece_accuracy = self._add_gradients(
+                images[piece], labels[piece], step, tf.constant(first, tf.int32)
+            )
+            loss, accuracy = loss + piece_loss, accuracy + piece_accuracy
+        self._update_from_sums(step, learning_rate)
+        return loss, accuracy
+
+    def whole_step(self, images, labels, step, learning_rate):
+        """Gradients of a whole batch and the update, in one graph."""
+        gradients, loss, accuracy = self._gradients(images, labels, step, tf.constant(0, tf.int32))
+        self._update(gradients, step, learning_rate)
+        return loss, accuracy
+
+    def add_gradients(self, images, labels, step, first):
+        """Add the gradients of the piece of the batch that starts at image `first` to the sums."""
+        gradients, loss, accuracy = self._gradients(images, labels, step, first)
+        for total, gradient in zip(self.gradient_sums, gradients):
+            total.assign_add(gradient)
+        return loss, accuracy
+
+    def update_from_sums(self, step, learning_rate):
+        """Update the weights by the summed gradients and set the sums back to zero."""
+        self._update([total.read_value() for total in self.gradient_sums], step, learning_rate)
+        for total in self.gradient_sums:
+            total.assign(tf.zeros_like(total))
+
+    def _gradients(self, images, labels, step, first) -> Tuple[list, "tf.Tensor", "tf.Tensor"]:
+        with tf.GradientTape() as tape:
+            with random_numbers_from(tf.stack([step, self.seed + first])):
+                logits = self.model(images, training=True)
+            losses = cross_entropy(labels, logits, self.label_smoothing)
+            # A mean over the whole batch, of which these images may be a piece.
+            loss = tf.reduce_sum(losses) * (1.0 / self.batch_size)
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        return gradients, loss, self._accuracy(labels, logits)
+
+    def _accuracy(self, labels, logits) -> "tf.Tensor":
+        if not labels.dtype.is_integer:
+            labels = tf.argmax(labels, axis=-1, output_type=tf.int32)
+        predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        hits = tf.cast(tf.equal(predictions, tf.cast(labels, tf.int32)), tf.float32)
+        return tf.reduce_sum(hits) * (1.0 / self.batch_size)
+
+    def _update(self, gradients, step, learning_rate) -> None:
+        if self.gradient_clip_norm:
+            gradients = clip_by_global_norm(gradients, self.gradient_clip_norm)
+        self.optimizer.apply(gradients, learning_rate, step)
+        if self.ema_decay:
+            # Young averages follow quickly, or the first weights would stay in them for long.
+            updates = tf.cast(step, tf.float32)
+            decay = tf.minimum(self.ema_decay, (1.0 + updates) / (10.0 + updates))
+            for average, weight in zip(self.averages, self.model.weights):
+                average.assign_sub((average - weight) * (1.0 - decay))
+
+    def weights_to_judge(self) -> List[np.ndarray]:
+        """Return the weights for validation and test: the averaged ones, if there are any."""
+        return [weight.numpy() for weight in (self.averages or self.model.weights)]
+
+    def state(self) -> List["tf.Variable"]:
+        """Return every variable that training changes, in a fixed order."""
+        return list(self.model.weights) + list(self.optimizer.slots) + self.averages
+
+
+class Predictor:
+    """Give the logits of a model for any number of images, in inference mode."""
+
+    def __init__(self, model: "keras.Model", batch_size: int):
+        self.model = model
+        self.batch_size = batch_size
+        self._logits = tf.function(lambda images: model(images, training=False))
+
+    def __call__(self, images: np.ndarray, weights: Optional[Sequence] = None) -> np.ndarray:
+        """Return the logits of images, float32 (count, classes).
+
+        images are 0..255, (count, height, width, channels); weights, if given, stand in for the
+        model's own during the call.
+        """
+        own_weights = self.model.get_weights() if weights is not None else None
+        if weights is not None:
+            self.model.set_weights(weights)
+        try:
+            logits = [self._batch(images, i) for i in range(0, len(images), self.batch_size)]
+        finally:
+            if own_weights is not None:
+                self.model.set_weights(own_weights)
+        return np.concatenate(logits)
+
+    def _batch(self, images: np.ndarray, first: int) -> np.ndarray:
+        batch = images[first : first + self.batch_size]
+        missing = self.batch_size - len(batch)
+        # Always the same shape: a new one would be traced again, and compiled again by DirectML.
+        padded = np.concatenate([batch, np.zeros((missing,) + batch.shape[1:], batch.dtype)])
+        return self._logits(tf.constant(padded)).numpy()[: len(batch)]

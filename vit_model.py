@@ -1,0 +1,440 @@
+"""The Vision Transformer, from top to bottom in the order in which an image passes through it.
+
+    image -> patches -> projection -> + positions -> blocks -> representation -> head -> logits
+
+Method: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv 2010.11929), section 3.1,
+with pre-norm blocks; attention: Vaswani et al. 2017, "Attention Is All You Need" (arXiv
+1706.03762).
+
+Two habits keep it fast on DirectML and on the CPU. Inside a block the tokens of all images form
+one matrix (batch * tokens, dim), so that every Dense is one plain matrix product. And attention is
+reshape and matrix product only: `Einsum`, as in Keras' own MultiHeadAttention, has no DirectML
+kernel.
+"""
+
+import math
+from typing import Any, Dict, Sequence, Tuple
+
+from dropout import Dropout
+from runtime import keras, tf
+
+STEMS = ("patches", "convolutional")
+REPRESENTATIONS = ("flatten", "mean", "class_token", "sequence_pooling")
+
+
+def gelu(x: "tf.Tensor") -> "tf.Tensor":
+    """Return x * CDF(x) of the standard normal, by the error function (arXiv 1606.08415)."""
+    return 0.5 * x * (1.0 + tf.math.erf(x / math.sqrt(2.0)))
+
+
+class PixelNormalization(keras.layers.Layer):
+    """Turn raw pixels 0..255, uint8 or float, into floats of mean 0 and deviation 1 per channel."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs):
+        super().__init__(**kwargs)
+        self.mean = [float(value) for value in mean]
+        self.std = [float(value) for value in std]
+
+    def call(self, images):
+        # One multiplication and one addition, whatever the type of the pixels was.
+        scale = tf.constant([1.0 / value for value in self.std])
+        offset = tf.constant([-mean / std for mean, std in zip(self.mean, self.std)])
+        return tf.cast(images, tf.float32) * scale + offset
+
+    def get_config(self) -> Dict[str, Any]:
+        return dict(super().get_config(), mean=self.mean, std=self.std)
+
+
+class PatchExtraction(keras.layers.Layer):
+    """Cut images into flattened patches, row by row; they overlap where the stride is smaller.
+
+    (batch, height, width, channels) -> (batch, tokens, patch_size * patch_size * channels)
+    """
+
+    def __init__(self, patch_size: int, patch_stride: int, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+        self.patch_stride = patch_stride
+
+    def call(self, images):
+        patches = tf.image.extract_patches(
+            images,
+            sizes=[1, self.patch_size, self.patch_size, 1],
+            strides=[1, self.patch_stride, self.patch_stride, 1],
+            rates=[1, 1, 1, 1],
+            padding="VALID",
+        )  # (batch, rows, columns, patch_size * patch_size * channels)
+        _, rows, columns, values = patches.shape
+        return tf.reshape(patches, [-1, rows * columns, values])
+
+    def get_config(self) -> Dict[str, Any]:
+        return dict(
+            super().get_config(), patch_size=self.patch_size, patch_stride=self.patch_stride
+        )
+
+
+class PatchProjection(keras.layers.Layer):
+    """Project every flattened patch linearly: (batch, tokens, values) -> (batch, tokens, dim)."""
+
+    def __init__(self, embedding_dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+        self.projection = keras.layers.Dense(embedding_dim, name="projection")
+
+    def build(self, input_shape):
+        _, self.tokens, self.values = input_shape
+        super().build(input_shape)
+
+    def call(self, patches):
+        tokens = self.projection(tf.reshape(patches, [-1, self.values]))
+        return tf.reshape(tokens, [-1, self.tokens, self.embedding_dim])
+
+    def get_config(self) -> Dict[str, Any]:
+        return dict(super().get_config(), embedding_dim=self.embedding_dim)
+
+
+class ClassToken(keras.layers.Layer):
+    """Put one learnable token before all others.
+
+    (batch, tokens, dim) -> (batch, 1 + tokens, dim)
+    """
+
+    def build(self, input_shape):
+        self.token = self.add_weight(
+            name="token", shape=(1, 1, int(input_shape[-1])), initializer="zeros"
+        )
+        super().build(input_shape)
+
+    def call(self, tokens):
+        # One product instead of tile or broadcast: a copy of the token for every image.
+        copies = tf.ones_like(tokens[:, :1, :]) * self.token
+        return tf.concat([copies, tokens], axis=1)
+
+
+class FirstToken(keras.layers.Layer):
+    """Take the class token after the blocks: (batch, tokens, dim) -> (batch, dim)."""
+
+    def call(self, tokens):
+        return tokens[:, 0]
+
+
+class PositionEmbedding(keras.layers.Layer):
+    """Add a learnable vector for each position: (batch, tokens, dim) -> same."""
+
+    def build(self, input_shape):
+        self.positions = self.add_weight(
+            name="positions",
+            shape=(1, int(input_shape[1]), int(input_shape[2])),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        )
+        super().build(input_shape)
+
+    def call(self, tokens):
+        return tokens + self.positions
+
+
+class MultiHeadSelfAttention(keras.layers.Layer):
+    """Let every token look at all tokens of its image: softmax(q k^T / sqrt(head_dim)) v.
+
+    (batch, tokens, dim) -> (batch * tokens, dim); arXiv 1706.03762, section 3.2.
+    """
+
+    def __init__(self, num_heads: int, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+
+    def build(self, input_shape):
+        _, self.tokens, self.dim = input_shape
+        self.head_dim = self.dim // self.num_heads
+        self.query_key_value = keras.layers.Dense(3 * self.dim, name="query_key_value")
+        self.projection = keras.layers.Dense(self.dim, name="projection")
+        super().build(input_shape)
+
+    def heads(self, tokens) -> Tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
+        """Return query, key and value, each (batch, heads, tokens, head_dim)."""
+        query_key_value = self.query_key_value(tf.reshape(tokens, [-1, self.dim]))
+        return tuple(
+            tf.transpose(
+                tf.reshape(part, [-1, self.tokens, self.num_heads, self.head_dim]), [0, 2, 1, 3]
+            )
+            for part in tf.split(query_key_value, 3, axis=1)
+        )
+
+    def weights_of(self, query, key) -> "tf.Tensor":
+        """Return the attention weights, (batch, heads, tokens, tokens); every row sums to 1."""
+        return tf.nn.softmax(
+            tf.matmul(query * (1.0 / math.sqrt(self.head_dim)), key, transpose_b=True)
+        )
+
+    def call(self, tokens):
+        query, key, value = self.heads(tokens)
+        context = tf.matmul(self.weights_of(query, key), value)
+        # (batch, heads, tokens, head_dim) -> (batch * tokens, dim)
+        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, self.dim])
+        return self.projection(context)
+
+    def get_config(self) -> Dict[str, Any]:
+        return dict(super().get_config(), num_heads=self.num_heads)
+
+
+class FeedForward(keras.layers.Layer):
+    """Two Dense layers with a GELU between them: (batch * tokens, dim) -> same."""
+
+    def __init__(self, hidden_dim: int, dropout_rate: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.dropout_rate = dropout_rate
+
+    def build(self, input_shape):
+        dim = int(input_shape[-1])
+        self.expand = keras.layers.Dense(self.hidden_dim, name="expand")
+        self.dropout = Dropout(self.dropout_rate, name="dropout")
+        self.contract = keras.layers.Dense(dim, name="contract")
+        super().build(input_shape)
+
+    def call(self, tokens, training=None):
+        return self.contract(self.dropout(gelu(self.expand(tokens)), training=training))
+
+    def get_config(self) -> Dict[str, Any]:
+        return dict(
+            super().get_config(), hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate
+        )
+
+
+class EncoderBlock(keras.layers.Layer):
+    """Attention, then a feed-forward network, each on normalised tokens and added to what came in.
+
+    (batch, tokens, dim) -> same
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        mlp_hidden_dim: int,
+        dropout_rate: float = 0.0,
+        stochastic_depth_rate: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_hidden_dim = mlp_hidden_dim
+        self.dropout_rate = dropout_rate
+        self.stochastic_depth_rate = stochastic_depth_rate
+
+    def build(self, input_shape):
+        _, self.tokens, self.dim = input_shape
+        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
+        self.attention = MultiHeadSelfAttention(self.num_heads, name="attention")
+        self.feed_forward_norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, name="feed_forward_norm"
+        )
+        self.feed_forward = FeedForward(self.mlp_hidden_dim, self.dropout_rate, name="feed_forward")
+        self.dropout = Dropout(self.dropout_rate, name="dropout")
+        self.stochastic_depth = Dropout(
+            self.stochastic_depth_rate, one_choice_per_image=True, name="stochastic_depth"
+        )
+        super().build(input_shape)
+
+    def call(self, tokens, training=None):
+        rows = tf.reshape(tokens, [-1, self.dim])  # (batch * tokens, dim)
+        rows = rows + self._residual(
+            self.attention(self._normalized_tokens(rows)), training=training
+        )
+        rows = rows + self._residual(
+            self.feed_forward(self.feed_forward_norm(rows), training=training), training=training
+        )
+        return tf.reshape(rows, [-1, self.tokens, self.dim])
+
+    def attention_weights(self, tokens) -> "tf.Tensor":
+        """Return the attention weights, (batch, heads, tokens, tokens), for the block's input."""
+        normalized = self._normalized_tokens(tf.reshape(tokens, [-1, self.dim]))
+        query, key, _ = self.attention.heads(normalized)
+        return self.attention.weights_of(query, key)
+
+    def _normalized_tokens(self, rows):
+        return tf.reshape(self.attention_norm(rows), [-1, self.tokens, self.dim])
+
+    def _residual(self, rows, training):
+        rows = self.dropout(rows, training=training)
+        if not self.stochastic_depth_rate:
+            return rows
+        tokens = tf.reshape(rows, [-1, self.tokens, self.dim])
+        return tf.reshape(self.stochastic_depth(tokens, training=training), [-1, self.dim])
+
+    def get_config(self) -> Dict[str, Any]:
+        return dict(
+            super().get_config(),
+            num_heads=self.num_heads,
+            mlp_hidden_dim=self.mlp_hidden_dim,
+            dropout_rate=self.dropout_rate,
+            stochastic_depth_rate=self.stochastic_depth_rate,
+        )
+
+
+class SequencePooling(keras.layers.Layer):
+    """Average the tokens by learned importance: (batch, tokens, dim) -> (batch, dim).
+
+    Hassani et al. 2021, "Escaping the Big Data Paradigm" (arXiv 2104.05704), section 3.2.
+    """
+
+    def build(self, input_shape):
+        _, self.tokens, self.dim = input_shape
+        self.importance = keras.layers.Dense(1, name="importance")
+        super().build(input_shape)
+
+    def call(self, tokens):
+        scores = self.importance(tf.reshape(tokens, [-1, self.dim]))  # (batch * tokens, 1)
+        weights = tf.nn.softmax(tf.reshape(scores, [-1, 1, self.tokens]))
+        return tf.reshape(tf.matmul(weights, tokens), [-1, self.dim])
+
+
+def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> "tf.Tensor":
+    """Turn images into tokens (batch, tokens, dim): cut out patches and project each linearly."""
+    patches = PatchExtraction(patch_size, patch_stride, name="patch_extraction")(images)
+    return PatchProjection(embedding_dim, name="patch_projection")(patches)
+
+
+def convolutional_stem(
+    images, embedding_dim: int, patch_size: int, patch_stride: int
+) -> "tf.Tensor":
+    """Turn images into tokens (batch, tokens, dim): one convolution and pooling per halving.
+
+    The grid is that of patches with patch_stride, which has to be a power of two; patch_size is not
+    used. arXiv 2104.05704, section 3.1, and Xiao et al. 2021 (arXiv 2106.14881).
+    """
+    halvings = int(round(math.log(patch_stride, 2)))
+    if halvings < 1 or 2**halvings != patch_stride:
+        raise ValueError(
+            "PATCH_STRIDE is {}: the convolutional stem needs a power of two from 2 on.".format(patch_stride)
+        )
+    for number in range(1, halvings + 1):
+        channels = embedding_dim if number == halvings else embedding_dim // 2
+        images = keras.layers.Conv2D(
+            channels, 3, padding="same", activation="relu", name="convolution_{}".format(number)
+        )(images)
+        images = keras.layers.MaxPool2D(
+            3, strides=2, padding="same", name="pooling_{}".format(number)
+        )(images)
+    _, rows, columns, _ = images.shape
+    return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
+
+
+def token_grid(image_shape: Sequence[int], patch_size: int, patch_stride: int) -> Tuple[int, int]:
+    """Return the rows and columns of patches; ValueError if they do not cover the image exactly."""
+    sides = []
+    for side in image_shape[:2]:
+        if patch_size > side or (side - patch_size) % patch_stride:
+            raise ValueError(
+                "PATCH_SIZE {} with PATCH_STRIDE {} does not cover an image side of {} pixels: "
+                "{} - {} must be a multiple of {}.".format(
+                    patch_size, patch_stride, side, side, patch_size, patch_stride
+                )
+            )
+        sides.append((side - patch_size) // patch_stride + 1)
+    return sides[0], sides[1]
+
+
+def vision_transformer(
+    image_shape: Sequence[int],
+    number_of_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    patch_size: int = 4,
+    patch_stride: int = 4,
+    number_of_layers: int = 8,
+    embedding_dim: int = 64,
+    num_heads: int = 8,
+    mlp_hidden_dim: int = 256,
+    head_hidden_dims: Sequence[int] = (512, 256),
+    stem: str = "patches",
+    representation: str = "flatten",
+    dropout_rate: float = 0.0,
+    head_dropout_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+) -> "keras.Model":
+    """Build a Vision Transformer from images to logits.
+
+    Pixels 0..255, (batch, height, width, channels) -> logits (batch, number_of_classes).
+    image_shape is (height, width, channels); mean and std are per channel on the scale 0..255; the
+    rates are probabilities. Raises ValueError, naming the numbers, for sizes that do not fit
+    together.
+    """
+    _check_sizes(
+        patch_size=patch_size,
+        patch_stride=patch_stride,
+        number_of_layers=number_of_layers,
+        embedding_dim=embedding_dim,
+        num_heads=num_heads,
+        mlp_hidden_dim=mlp_hidden_dim,
+        number_of_classes=number_of_classes,
+        head_hidden_dims=min(head_hidden_dims, default=1),
+    )
+    _check_rates(
+        dropout_rate=dropout_rate,
+        head_dropout_rate=head_dropout_rate,
+        stochastic_depth_rate=stochastic_depth_rate,
+    )
+    if embedding_dim % num_heads:
+        raise ValueError(
+            "EMBEDDING_DIM {} is not divisible by NUM_HEADS {}.".format(embedding_dim, num_heads)
+        )
+    stems = {"patches": patch_stem, "convolutional": convolutional_stem}
+    _check_choice("STEM", stem, stems)
+    _check_choice("REPRESENTATION", representation, REPRESENTATIONS)
+    token_grid(image_shape, patch_size, patch_stride)
+
+    inputs = keras.Input(shape=tuple(image_shape), name="pixels")
+    images = PixelNormalization(mean, std, name="pixel_normalization")(inputs)
+    tokens = stems[stem](images, embedding_dim, patch_size, patch_stride)
+    if representation == "class_token":
+        tokens = ClassToken(name="class_token")(tokens)
+    tokens = PositionEmbedding(name="position_embedding")(tokens)
+    tokens = Dropout(dropout_rate, name="embedding_dropout")(tokens)
+    for number in range(1, number_of_layers + 1):
+        tokens = EncoderBlock(
+            num_heads,
+            mlp_hidden_dim,
+            dropout_rate=dropout_rate,
+            # The deeper the block, the more often it is skipped: arXiv 1603.09382, equation 4.
+            stochastic_depth_rate=stochastic_depth_rate * number / number_of_layers,
+            name="block_{}".format(number),
+        )(tokens)
+    tokens = keras.layers.LayerNormalization(epsilon=1e-6, name="final_norm")(tokens)
+    context = represent(tokens, representation)
+    for number, hidden_dim in enumerate(head_hidden_dims, start=1):
+        context = keras.layers.Dense(
+            hidden_dim, activation=gelu, name="head_hidden_{}".format(number)
+        )(context)
+        context = Dropout(head_dropout_rate, name="head_dropout_{}".format(number))(context)
+    logits = keras.layers.Dense(number_of_classes, name="logits")(context)
+    return keras.Model(inputs, logits, name="vision_transformer")
+
+
+def represent(tokens, representation: str) -> "tf.Tensor":
+    """Return the one vector per image, (batch, values), that the head classifies."""
+    if representation == "flatten":
+        return keras.layers.Flatten(name="flatten")(tokens)
+    if representation == "mean":
+        return keras.layers.GlobalAveragePooling1D(name="mean")(tokens)
+    if representation == "class_token":
+        return FirstToken(name="first_token")(tokens)
+    return SequencePooling(name="sequence_pooling")(tokens)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError("{} is {}: it must be at least 1.".format(name.upper(), size))
+
+
+def _check_rates(**rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(
+                "{} is {}: it must be at least 0 and less than 1.".format(name.upper(), rate)
+            )
+
+
+def _check_choice(name: str, value: str, choices) -> None:
+    if value not in choices:
+        raise ValueError("{} is {!r}: choose one of {}.".format(name, value, ", ".join(choices)))
