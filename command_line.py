@@ -93,6 +93,7 @@ def settings_from(script: Dict[str, Any], argv: Optional[Sequence[str]] = None):
     settings.script = name.rsplit(".", 1)[-1]
     settings.program = "python -m " + name if "." in name else "python {}.py".format(name)
     settings.defaults = {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
+    check_ranges(settings)
     return settings
 
 

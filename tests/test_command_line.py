@@ -1,0 +1,139 @@
+"""Every constant is a flag; mistakes are one line and exit code 2."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import command_line
+import default_settings
+import train_cifar10
+import train_cifar100
+
+ROOT = Path(command_line.__file__).parent
+SCRIPTS = [train_cifar10, train_cifar100]
+
+
+def settings(*argv, script=train_cifar10):
+    return command_line.settings_from(vars(script), argv)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_constant_is_a_flag_of_its_type(script):
+    names = [name for module in (script, default_settings) for name in vars(module)]
+    constants = sorted({name for name in names if name.isupper()})
+    defaults = vars(settings(script=script))
+    assert len(constants) > 35
+    for name in constants:
+        value = getattr(script, name, getattr(default_settings, name, None))
+        assert defaults[name] == value, name
+        flag = "--" + name.lower().replace("_", "-")
+        if isinstance(value, tuple):
+            argv = [flag, "7"]
+            expected = [type(value[0])("7")]
+        elif isinstance(value, bool):
+            argv, expected = [flag, "yes" if not value else "no"], not value
+        else:
+            text = "0.7" if isinstance(value, float) else "7"
+            argv, expected = [flag, text], type(value)(text)
+        assert vars(settings(*argv, script=script))[name] == expected, name
+        assert type(vars(settings(*argv, script=script))[name]) in (type(value), list)
+
+
+def test_help_shows_each_flag_with_the_comment_of_its_constant(capsys):
+    with pytest.raises(SystemExit) as stop:
+        settings("--help")
+    assert stop.value.code == 0
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for path in (train_cifar10.__file__, default_settings.__file__):
+        for constant in command_line.read_constants(path):
+            assert constant.comment, constant.name
+            assert constant.flag + " " in text
+            assert re.sub(r"\s+", " ", constant.comment) in text
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--epoch", "3"], ["--epoch"]),
+        (["--epochs", "three"], ["--epochs", "three"]),
+        (["--epochs", "2.5"], ["--epochs", "2.5"]),
+        (["--learning-rate", "fast"], ["--learning-rate", "fast"]),
+        (["nonsense"], ["nonsense"]),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_2(argv, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        settings(*argv)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--epochs", "0"],
+        ["--batch-size", "-1"],
+        ["--learning-rate", "0"],
+        ["--learning-rate", "nan"],
+        ["--learning-rate", "inf"],
+        ["--patience", "0"],
+        ["--weight-decay", "-0.1"],
+        ["--weight-decay", "nan"],
+        ["--label-smoothing", "1"],
+        ["--ema-decay", "1"],
+        ["--momentum", "-0.5"],
+        ["--validation-fraction", "0"],
+        ["--validation-fraction", "1"],
+        ["--micro-batch-size", "-2"],
+        ["--seed", "-1"],
+        ["--time-limit-minutes", "-1"],
+        ["--decay-per-epoch", "1.5"],
+    ],
+)
+def test_a_number_out_of_range_is_named(argv):
+    with pytest.raises(ValueError) as error:
+        settings(*argv)
+    name = argv[0][2:].upper().replace("-", "_")
+    assert name in str(error.value)
+    assert argv[1].lstrip("-") in str(error.value)
+
+
+def test_the_two_scripts_differ_in_docstring_and_constants_only():
+    trees = [ast.parse(Path(script.__file__).read_text(encoding="utf-8")) for script in SCRIPTS]
+    for tree in trees:
+        del tree.body[0]
+        for node in tree.body:
+            if isinstance(node, ast.Assign):
+                assert node.targets[0].id.isupper()
+                node.value = ast.Constant(value=None, kind=None)
+    assert ast.dump(trees[0]) == ast.dump(trees[1])
+    assert (train_cifar10.DATASET, train_cifar100.DATASET) == ("cifar10", "cifar100")
+
+
+def test_importing_a_script_trains_nothing_and_does_not_load_tensorflow(tmp_path):
+    code = "import sys, train_cifar10, train_cifar100; assert 'tensorflow' not in sys.modules"
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    subprocess.check_call([sys.executable, "-c", code], cwd=str(tmp_path), env=environment)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_ends_the_script_in_one_line_without_a_trace(tmp_path):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "train_cifar10.py"), "--epochs", "0"],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "EPOCHS is 0" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,158 @@
+"""A whole run of the script, small: what it leaves behind, and that the numbers are the weights'."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import datasets
+import train_cifar10
+from data_augmentations import augmentation_pipeline
+from metrics import accuracy_and_loss
+from runtime import tf
+from training import micro_batch_size
+from training_step import Predictor
+from vit_model import vision_transformer
+
+SMALL = (
+    "--dataset synthetic --images-per-class 80 --batch-size 64 --micro-batch-size 32 --epochs 2 "
+    "--patch-size 8 --patch-stride 8 --number-of-layers 1 --embedding-dim 16 --num-heads 2 "
+    "--mlp-hidden-dim 16 --head-hidden-dims 16"
+).split()
+
+
+def run(folder, *flags):
+    return train_cifar10.main(SMALL + ["--output-dir", str(folder)] + list(flags))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs"), "--ema-decay", "0.9")
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def test_a_run_leaves_all_its_files_and_nothing_half_written(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        "settings.json",
+        "history.csv",
+        "weights.h5",
+        "checkpoint",
+        "tensorboard",
+        "results.json",
+        "report.html",
+        "lock",
+    }
+    assert finished.parent.name == "train_cifar10"
+    assert list((finished / "tensorboard").iterdir())
+    for chapter in ("Training", "Accuracy per class", "Most confident mistakes"):
+        assert chapter in (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_results_hold_what_is_promised(finished):
+    results = read(finished, "results.json")
+    assert set(results) >= set(
+        "dataset test_accuracy test_top5_accuracy test_loss parameters epochs images_seen "
+        "train_minutes images_per_second device runtime seed finished".split()
+    )
+    assert results["dataset"] == "synthetic"
+    assert results["epochs"] == 2
+    assert results["images_seen"] == 2 * (720 // 64) * 64
+    with open(str(finished / "history.csv"), newline="", encoding="utf-8") as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    accuracies = [float(row["validation_accuracy"]) for row in history]
+    assert results["validation_accuracy"] == max(accuracies)
+    assert results["best_epoch"] == 1 + accuracies.index(max(accuracies))
+
+
+def test_the_saved_weights_are_the_tested_ones(finished):
+    settings, results = read(finished, "settings.json"), read(finished, "results.json")
+    assert settings["model"]["builder"] == "vision_transformer"
+    model = vision_transformer(**dict(settings["model"]["arguments"], **settings["dataset"]))
+    model.load_weights(str(finished / "weights.h5"))
+    dataset = datasets.load("synthetic", images_per_class=80)
+    logits = Predictor(model, 100)(dataset.x_test)
+    accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_test)
+    assert accuracy == pytest.approx(results["test_accuracy"])
+    assert top5 == pytest.approx(results["test_top5_accuracy"])
+    assert loss == pytest.approx(results["test_loss"], rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path):
+    def weights(name, *flags):
+        return np.load(str(run(tmp_path / name, "--epochs", "1", *flags) / "checkpoint/latest.npz"))
+
+    one, same, other = weights("a"), weights("b"), weights("c", "--seed", "1")
+    arrays = [name for name in one.files if name.startswith("array")]
+    for name in arrays:
+        np.testing.assert_array_equal(one[name], same[name])
+    assert any((one[name] != other[name]).any() for name in arrays)
+
+
+def test_the_time_limit_ends_the_run_and_the_schedule(tmp_path):
+    flags = "--time-limit-minutes 0.02 --epochs 100000 --schedule cosine".split()
+    folder = run(tmp_path, *flags)
+    results = read(folder, "results.json")
+    assert results["epochs"] < 100000
+    assert results["train_minutes"] >= 0.02
+    with open(str(folder / "history.csv"), newline="", encoding="utf-8") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_early_stopping_ends_the_run(tmp_path):
+    # A rate too small to change any answer: no epoch is better than the first.
+    flags = "--epochs 50 --early-stopping-patience 2 --learning-rate 1e-12".split()
+    assert read(run(tmp_path, *flags), "results.json")["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    "flags, word",
+    [
+        ("--dataset cifar11", "cifar11"),
+        ("--augmentations random_flipp", "random_flipp"),
+        ("--batch-size 100000", "100000"),
+        ("--micro-batch-size 33", "MICRO_BATCH_SIZE"),
+        ("--optimizer lion", "lion"),
+        ("--schedule step", "step"),
+        ("--num-heads 3", "NUM_HEADS"),
+        ("--patch-size 7", "PATCH_SIZE"),
+        ("--stem conv", "STEM"),
+        ("--representation cls", "REPRESENTATION"),
+        ("--dml-visible-devices one", "one"),
+        ("--resume {folder}/none", "none"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(flags, word, tmp_path):
+    with pytest.raises(ValueError) as error:
+        run(tmp_path / "runs", *flags.format(folder=tmp_path).split())
+    assert word in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_epochs_of_augmented_data_differ_and_hold_the_same_images():
+    dataset = datasets.load("synthetic", images_per_class=10)
+    augment = augmentation_pipeline(train_cifar10.AUGMENTATIONS, dataset.number_of_classes)
+    batches = datasets.training_batches(dataset.x_train, dataset.y_train, 100, augment, 0, epochs=2)
+    (first, first_labels), (second, second_labels) = [
+        (images.numpy(), labels.numpy()) for images, labels in batches
+    ]
+    assert sorted(first_labels) == sorted(second_labels)
+    assert (first_labels != second_labels).any()
+    assert not {image.tobytes() for image in first} & {image.tobytes() for image in second}
+
+
+def test_micro_batches_fit_the_device():
+    class Settings:
+        BATCH_SIZE = 96
+        MICRO_BATCH_SIZE = -1
+
+    on_gpu = bool(tf.config.experimental.list_physical_devices("GPU"))
+    assert micro_batch_size(Settings) == (96 if on_gpu else 32)
+    Settings.MICRO_BATCH_SIZE = 0
+    assert micro_batch_size(Settings) == 96

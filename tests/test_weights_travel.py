@@ -1,0 +1,32 @@
+"""Weights saved on one runtime give the same outputs on the others.
+
+Each runtime leaves its weights and outputs in a folder and loads what the others have left there. The
+folder is RUNTIMES_FOLDER; `.ci/run` sets it, and calls this test once more after all runtimes had a turn.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from test_vit_model import small_model, some_images
+from training_step import Predictor
+
+
+def outputs(model):
+    return Predictor(model, 4)(some_images(4))
+
+
+def test_weights_of_every_runtime_give_the_same_outputs_here(tmp_path):
+    folder = Path(os.environ.get("RUNTIMES_FOLDER", str(tmp_path)))
+    version = platform.python_version()
+    model = small_model(representation="sequence_pooling", stem="convolutional")
+    model.save_weights(str(folder / "weights-{}.h5".format(version)))
+    np.save(str(folder / "weights-{}.npy".format(version)), outputs(model))
+    files = sorted(folder.glob("weights-*.npy"))
+    assert files
+    for file in files:
+        twin = small_model(representation="sequence_pooling", stem="convolutional")
+        twin.load_weights(str(file.with_suffix(".h5")))
+        np.testing.assert_allclose(outputs(twin), np.load(str(file)), atol=1e-5)
