@@ -52,16 +52,12 @@ EPOCHS = 100  # passes over the training images, at most
 SEED = 0  # the same seed on the same machine gives the same run
 
 
-def main(argv=None):
-    """Build the model, choose the data and train."""
-    settings = settings_from(globals(), argv)
-    preflight()
-    select_adapter(settings.DML_VISIBLE_DEVICES)
-    # Only now, because loading TensorFlow settles which adapters it sees.
-    from training import train
+def build_model(settings):
+    """Return the model's builder with everything that the data set does not decide."""
+    # Not at the top, because loading TensorFlow settles which adapters it sees.
     from vit_model import vision_transformer
 
-    model = partial(
+    return partial(
         vision_transformer,
         patch_size=settings.PATCH_SIZE,
         patch_stride=settings.PATCH_STRIDE,
@@ -76,7 +72,16 @@ def main(argv=None):
         head_dropout_rate=settings.HEAD_DROPOUT_RATE,
         stochastic_depth_rate=settings.STOCHASTIC_DEPTH_RATE,
     )
-    return train(model, settings)
+
+
+def main(argv=None):
+    """Build the model, choose the data and train."""
+    settings = settings_from(globals(), argv)
+    preflight()
+    select_adapter(settings.DML_VISIBLE_DEVICES)
+    from training import train
+
+    return train(build_model(settings), settings)
 
 
 if __name__ == "__main__":
