@@ -1,0 +1,1 @@
+"""What is done with a machine or with a finished run: python -m tools.NAME."""
