@@ -1,10 +1,12 @@
 """The checkpoints that a run resumes from.
 
-A checkpoint is an ordinary .npz file (arrays and one JSON text, no pickle), so it can be read on
-every runtime and by anyone with NumPy. The zip format's checksums tell a torn or damaged file.
+A checkpoint is an ordinary .npz file (arrays and one JSON text, no pickle, nothing compressed), so
+it can be read on every runtime and by anyone with NumPy. The zip format's checksums, over every
+byte of every array, tell a torn or damaged file.
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -14,23 +16,31 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from files import replacing
+import files
 
-LATEST, PREVIOUS = "latest.npz", "previous.npz"
+LATEST, PREVIOUS, DAMAGED = "latest.npz", "previous.npz", "damaged.npz"
+MAX_BYTES = 8 * 2**30
 
 
 def save_checkpoint(folder: Path, arrays: Sequence[np.ndarray], state: Dict[str, Any]) -> None:
-    """Write arrays and a JSON-able state as the latest checkpoint; the one before is kept."""
+    """Write arrays and a JSON-able state as the latest checkpoint; the one before is kept.
+
+    ValueError when it cannot be written; what was there before is then still there.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     latest, previous = folder / LATEST, folder / PREVIOUS
     content = {"array_{:04d}".format(i): array for i, array in enumerate(arrays)}
-    with replacing(latest) as temporary:
-        with open(str(temporary), "wb") as file:
-            np.savez(file, state=np.array(json.dumps(state)), **content)
+    # In memory first: a zip file that a full disk cuts off cannot be closed without a second error.
+    buffer = io.BytesIO()
+    text = json.dumps({"number_of_arrays": len(arrays), "state": state})
+    np.savez(buffer, state=np.array(text), **content)
+    with files.replacing(latest) as temporary:
+        # Without its parents: a run folder that was removed shall not come back as an empty shell.
+        folder.mkdir(exist_ok=True)
+        temporary.write_bytes(buffer.getbuffer())
         # Between these two renames a run may die: then `previous` is the one that is read.
         if latest.exists():
-            os.replace(str(latest), str(previous))
+            files.rename(latest, previous)
 
 
 def load_checkpoint(folder: Path) -> Optional[Tuple[List[np.ndarray], Dict[str, Any], str]]:
@@ -38,41 +48,75 @@ def load_checkpoint(folder: Path) -> Optional[Tuple[List[np.ndarray], Dict[str, 
 
     The warning is "" or says which file was damaged. ValueError when there are files, all damaged.
     """
+    latest, previous = Path(folder) / LATEST, Path(folder) / PREVIOUS
     damaged = []
-    for path in (Path(folder) / LATEST, Path(folder) / PREVIOUS):
-        if not path.exists():
+    for path in (latest, previous):
+        if not os.path.lexists(str(path)):
             continue
         try:
             arrays, state = _read(path)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
-            damaged.append("{} is damaged ({})".format(path, problem))
+        # A damaged archive fails in zipfile, zlib, struct or NumPy, each in its own way.
+        except Exception as problem:
+            damaged.append("{} is damaged ({})".format(path, problem or type(problem).__name__))
             continue
+        if damaged:
+            # Out of the way, or the next save would let it take the place of the sound one.
+            with contextlib.suppress(OSError):
+                files.rename(latest, latest.with_name(DAMAGED))
         return arrays, state, "; ".join(damaged)
     if damaged:
-        raise ValueError("No sound checkpoint: " + "; ".join(damaged) + ".")
+        raise ValueError("No sound checkpoint: {}.".format("; ".join(damaged)))
     return None
 
 
 def _read(path: Path) -> Tuple[List[np.ndarray], Dict[str, Any]]:
-    # From memory, so that nothing is read twice and the checksum covers exactly what is used.
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
-        state = json.loads(str(content["state"][()]))
-        names = sorted(name for name in content.files if name.startswith("array_"))
-        return [content[name] for name in names], state
+    # A pipe or a device would be waited for.
+    if not path.is_file():
+        raise ValueError("not a file")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError("more than {:,} bytes".format(MAX_BYTES))
+    # From memory, so that the checksums cover exactly what is used.
+    content = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(content) as archive:
+        # Nothing that a checkpoint of ours holds is larger unpacked; a zip bomb is.
+        if sum(member.file_size for member in archive.infolist()) > len(content.getbuffer()):
+            raise ValueError("larger unpacked than packed")
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError("wrong checksum of {}".format(broken))
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as archive:
+        text = json.loads(str(archive["state"][()]))
+        names = sorted(name for name in archive.files if name.startswith("array_"))
+        # The directory of a zip file has no checksum: a damaged one may be a shorter one.
+        if len(names) != text["number_of_arrays"]:
+            raise ValueError("{} of {} arrays".format(len(names), text["number_of_arrays"]))
+        return [archive[name] for name in names], text["state"]
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone; ValueError when another process has it.
 
-    The operating system lets go of the lock when the process ends, however it ends.
+    The operating system lets go of the lock when the process ends, however it ends. What a killed
+    process has left half written is deleted.
     """
     path = Path(folder) / "lock"
-    with open(str(path), "a+") as file:
+    try:
+        file = open(str(path), "a+")
+    except OSError as problem:
+        raise ValueError("{} cannot be written: {}.".format(path, problem.strerror)) from None
+    with file:
         try:
             _lock(file)
-        except OSError:
-            raise ValueError("{} is in use by another run.".format(folder)) from None
+        except OSError as problem:
+            if problem.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise ValueError(
+                    "{} is in use by another run: wait for it, or stop it.".format(folder)
+                ) from None
+            # Some network drives know no locks: then it is up to the user.
+        files.remove_unfinished(folder)
+        files.remove_unfinished(Path(folder) / "checkpoint")
         yield
 
 

@@ -6,11 +6,14 @@ runs/<script>/<time>/  settings.json  history.csv  weights.h5  checkpoint/  tens
 
 import csv
 import io
+import json
+import math
 import os
 import shlex
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -26,13 +29,12 @@ CHECKPOINT, TENSORBOARD, RESULTS, REPORT = (
 )
 
 # What may change between a run and its resumption: where things are, not what is computed.
-FREE_TO_CHANGE = (
-    "CHECKPOINT_MINUTES",
-    "DATA_DIR",
-    "DML_VISIBLE_DEVICES",
-    "OUTPUT_DIR",
-    "RESUME",
-)
+# A smaller MICRO_BATCH_SIZE is the same to rounding, and what helps where the memory was too small.
+FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATA_DIR", "MICRO_BATCH_SIZE")
+# What belongs to the command alone. (The adapter is chosen before settings.json can be read.)
+OF_THE_COMMAND = ("DML_VISIBLE_DEVICES", "OUTPUT_DIR", "RESUME")
+# Versions of NumPy sum in other orders.
+SAME_DATA_TOLERANCE = 1e-9
 
 
 def create(settings, is_stand_in: bool) -> Path:
@@ -67,7 +69,7 @@ def write_settings(
         folder / SETTINGS,
         {
             "script": settings.script,
-            "command": " ".join([settings.program] + [shlex.quote(word) for word in sys.argv[1:]]),
+            "command": " ".join([settings.program] + [_quoted(word) for word in sys.argv[1:]]),
             "constants": _constants(settings),
             "defaults": settings.defaults,
             "model": model,
@@ -82,21 +84,45 @@ def find(settings) -> Path:
     """Return the folder that RESUME means; ValueError when there is nothing to resume."""
     if settings.RESUME != NEWEST:
         folder = Path(settings.RESUME)
-        if not (folder / SETTINGS).is_file():
+        # Not Path.is_file, which fails on a name that is too long.
+        if not os.path.isfile(str(folder / SETTINGS)):
             raise ValueError("RESUME is {}: no run is there (no {}).".format(folder, SETTINGS))
-    else:
-        parent = Path(settings.OUTPUT_DIR) / settings.script
-        unfinished = [
-            path.parent
-            for path in parent.glob("*/" + SETTINGS)
-            if not (path.parent / RESULTS).exists()
-        ]
-        if not unfinished:
-            raise ValueError("{} has no unfinished run to resume.".format(parent))
-        folder = max(unfinished, key=lambda path: path.name)
-    if (folder / RESULTS).exists():
-        raise ValueError("The run in {} is finished: see {}.".format(folder, folder / REPORT))
-    return folder
+        if _is_finished(folder):
+            raise ValueError("The run in {} is finished: see {}.".format(folder, folder / REPORT))
+        return folder
+    parent = Path(settings.OUTPUT_DIR) / settings.script
+    folders = [path.parent for path in parent.glob("*/" + SETTINGS)]
+    unfinished = [folder for folder in folders if not _is_finished(folder)]
+    if not unfinished:
+        raise ValueError(
+            "{} has no unfinished run to resume{}.".format(
+                parent, ": all {} are finished".format(len(folders)) if folders else ""
+            )
+        )
+    return max(unfinished, key=lambda path: path.name)
+
+
+def _is_finished(folder: Path) -> bool:
+    # A run that was killed while it wrote its report writes it again.
+    return all(os.path.isfile(str(folder / name)) for name in (RESULTS, REPORT))
+
+
+def resume_command(folder: Path, settings) -> str:
+    """Return the command that continues the run in folder, to be typed where this one was."""
+    words = [settings.program, "--resume", _quoted(str(folder))]
+    if settings.DML_VISIBLE_DEVICES != settings.defaults["DML_VISIBLE_DEVICES"]:
+        words += ["--dml-visible-devices", _quoted(settings.DML_VISIBLE_DEVICES)]
+    return " ".join(words)
+
+
+def read_settings(folder: Path) -> Dict[str, Any]:
+    """Return the settings.json of a run; ValueError when it is not as write_settings leaves it."""
+    path = Path(folder) / SETTINGS
+    saved = files.read_json(path)
+    for name in ("constants", "defaults", "model", "dataset", "versions"):
+        if not isinstance(saved, dict) or not isinstance(saved.get(name), dict):
+            raise ValueError("{} is not the settings of a run: no {!r} in it.".format(path, name))
+    return saved
 
 
 def take_over_settings(folder: Path, settings):
@@ -105,25 +131,24 @@ def take_over_settings(folder: Path, settings):
     A flag that is not repeated is taken from the run. A flag with another value than the run has,
     or a constant edited in the script since, would make it another run, and is named.
     """
-    saved = files.read_json(folder / SETTINGS)
-    if not isinstance(saved, dict) or not isinstance(saved.get("constants"), dict):
-        raise ValueError("{} is not the settings of a run.".format(folder / SETTINGS))
+    saved = read_settings(folder)
     if saved.get("script") != settings.script:
         raise ValueError(
-            "The run in {} is of {}, not of {}.".format(
+            "The run in {} is of {!r}, not of {}.".format(
                 folder, saved.get("script"), settings.script
             )
         )
-    now, then, defaults_then = _constants(settings), saved["constants"], saved.get("defaults", {})
-    conflicts = []
+    now, then, defaults_then = _constants(settings), saved["constants"], saved["defaults"]
+    conflicts = ["{} is unknown now".format(name) for name in sorted(set(then) - set(now))]
     for name, value in now.items():
-        if name in FREE_TO_CHANGE or value == then.get(name):
+        if name in OF_THE_COMMAND or value == then.get(name):
             continue
-        not_mentioned = value == settings.defaults[name] == defaults_then.get(name)
-        if not_mentioned and type(then.get(name)) is type(value):
-            setattr(settings, name, then[name])
-        else:
+        if not files.same_form(then.get(name), value):
             conflicts.append("{} is {!r}, was {!r}".format(name, value, then.get(name)))
+        elif value == settings.defaults[name] == defaults_then.get(name):
+            setattr(settings, name, then[name])
+        elif name not in FREE_TO_CHANGE:
+            conflicts.append("{} is {!r}, was {!r}".format(name, value, then[name]))
     if conflicts:
         raise ValueError(
             "The run in {} cannot be resumed with other settings: {}.".format(
@@ -131,6 +156,57 @@ def take_over_settings(folder: Path, settings):
             )
         )
     return settings
+
+
+def take_over_model(folder: Path, build_model: partial) -> partial:
+    """Return build_model with the arguments that the model of the run in folder was built with.
+
+    The builder stays the script's own; ValueError when the run has used another one.
+    """
+    model = read_settings(folder)["model"]
+    # As JSON has them: tuples become lists.
+    now = json.loads(json.dumps(build_model.keywords))
+    then = model.get("arguments")
+    if model.get("builder") != build_model.func.__name__ or not files.same_form(then, now):
+        raise ValueError(
+            "The run in {} cannot be resumed: its model is {} {}, this script builds {} {}.".format(
+                folder, model.get("builder"), then, build_model.func.__name__, now
+            )
+        )
+    return partial(build_model.func, *build_model.args, **then)
+
+
+def check_same_data(folder: Path, facts: Dict[str, Any]) -> None:
+    """Raise ValueError when the data set is not the one that the run in folder was trained on."""
+    then = read_settings(folder)["dataset"]
+    for name, value in facts.items():
+        old = then.get(name)
+        same = old == value
+        if name in ("mean", "std") and files.same_form(old, value) and len(old) == len(value):
+            same = all(math.isclose(a, b, rel_tol=SAME_DATA_TOLERANCE) for a, b in zip(old, value))
+        if not same:
+            raise ValueError(
+                "The run in {} was trained on other data: {} was {}, is {}. DATASET and DATA_DIR "
+                "must lead to the same images as then.".format(folder, name, old, value)
+            )
+
+
+def versions_note(folder: Path, versions: Dict[str, str]) -> str:
+    """Return what has changed since the run in folder began, or "" if nothing has."""
+    then = read_settings(folder)["versions"]
+    changed = [
+        "{} {} (was {})".format(name, version, then.get(name))
+        for name, version in versions.items()
+        if then.get(name) != version
+    ]
+    if not changed:
+        return ""
+    return (
+        "this run goes on with {}. It is the same training, but other versions round differently: "
+        "the weights will not be bit for bit those of a run that stayed on one.".format(
+            ", ".join(changed)
+        )
+    )
 
 
 def write_history(folder: Path, history: List[Dict[str, float]]) -> None:
@@ -191,3 +267,7 @@ def _constants(settings) -> Dict[str, Any]:
         for name, value in sorted(vars(settings).items())
         if name.isupper()
     }
+
+
+def _quoted(word: str) -> str:
+    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)

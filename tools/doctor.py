@@ -271,7 +271,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--json", action="store_true", help="print the facts as JSON")
     choice.add_argument(
-        "--audit", metavar="SCRIPT", help="list operations without a DirectML kernel; takes SCRIPT's flags"
+        "--audit",
+        metavar="SCRIPT",
+        help="list operations without a DirectML kernel; the flags of SCRIPT may follow",
     )
     choice.add_argument("--check", action="store_true", help="compare a step on the GPU and CPU")
     arguments, flags = parser.parse_known_args(argv)
@@ -284,7 +286,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if arguments.audit:
             import kernel_audit
 
-            return kernel_audit.audit_script(arguments.audit, *flags)
+            try:
+                return kernel_audit.audit_script(arguments.audit, *flags)
+            except ValueError as problem:
+                parser.error(str(problem))
         import device_check
 
         return device_check.check()

@@ -1,0 +1,98 @@
+"""What saving inside an epoch costs at the default setting, measured beside training itself.
+
+    python -m benchmarks.checkpoint_cost
+
+The default model trains on drawn images, once without saving and once saving every few steps, in
+turn and several times over, so that whatever else the machine does hits both alike.
+"""
+
+import argparse
+import functools
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+import datasets
+import train_cifar10
+import training
+from command_line import settings_from
+from run_directory import CHECKPOINT
+
+LIMIT = 0.02
+
+
+def main() -> None:
+    """Measure and print; exit code 1 when saving costs more than LIMIT of the training time."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=2, help="of each measurement, of 512 images")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    settings = settings_from(vars(train_cifar10), ["--dataset", "synthetic"])
+    dataset = datasets.load("synthetic")
+    run = training.Run(train_cifar10.build_model(settings), settings, dataset)
+    # A run has these after its first epoch.
+    run.best_weights = run.step.weights_to_judge()
+    batches = iter(
+        datasets.training_batches(
+            dataset.x_train, dataset.y_train, settings.BATCH_SIZE, run.augment, settings.SEED, 1000
+        )
+    )
+
+    def train(step):
+        images, labels = next(batches)
+        float(run.step(images, labels, step, 1e-3)[0])
+
+    train(0)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        save = functools.partial(run.save, folder)
+        save()
+        without, with_saving, saves = [], [], []
+        for _ in range(options.rounds):
+            without.append(seconds(lambda: [train(step) for step in range(options.steps)]))
+            began = time.perf_counter()
+            for step in range(options.steps):
+                train(step)
+            saves.append(seconds(save))
+            with_saving.append(time.perf_counter() - began)
+        size = (folder / CHECKPOINT / "latest.npz").stat().st_size
+    interval = 60 * settings.CHECKPOINT_MINUTES
+    one_save = statistics.median(saves)
+    share = one_save / interval
+    difference = statistics.median(with_saving) - statistics.median(without)
+    print("model: {:,} parameters, checkpoint: {:.1f} MB".format(run.parameters, size / 1e6))
+    print(
+        "{} steps: {:.3f} s; the same with one save: {:.3f} s; difference {:+.3f} s (medians of "
+        "{})".format(
+            options.steps,
+            statistics.median(without),
+            statistics.median(with_saving),
+            difference,
+            options.rounds,
+        )
+    )
+    print(
+        "one save: {:.3f} s (slowest {:.3f}); every {:g} minutes that is {:.3f} % of the time, "
+        "with the slowest {:.3f} %; limit {:g} %".format(
+            one_save,
+            max(saves),
+            settings.CHECKPOINT_MINUTES,
+            100 * share,
+            100 * max(saves) / interval,
+            100 * LIMIT,
+        )
+    )
+    sys.exit(max(saves) / interval > LIMIT or difference / interval > LIMIT)
+
+
+def seconds(action) -> float:
+    """Return how long a call takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""A run that is stopped anywhere and resumed ends as one that was never stopped."""
+
+import functools
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+
+import h5py
+import numpy as np
+import pytest
+
+import checkpoints
+import datasets
+import files
+import run_directory
+import train_cifar10
+import training
+from training_step import Predictor, TrainingStep
+
+EPOCHS, STEPS_PER_EPOCH = 3, 4
+FLAGS = (
+    "--dataset synthetic --images-per-class 15 --number-of-layers 1 --embedding-dim 16 "
+    "--num-heads 2 --mlp-hidden-dim 16 --head-hidden-dims 16 --patch-size 8 --patch-stride 8 "
+    "--batch-size 32 --micro-batch-size 16 --epochs 3 --patience 1 --optimizer adamw "
+    "--weight-decay 0.1 --ema-decay 0.9 --dropout-rate 0.2 --augmentations random_flip mixup"
+).split()
+
+
+load_once = functools.lru_cache(maxsize=None)(datasets.load)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_once():
+    patch = pytest.MonkeyPatch()
+    patch.setattr(training.datasets, "load", load_once)
+    yield
+    patch.undo()
+
+
+class Killed(BaseException):
+    """What stands in for the end of a process."""
+
+
+def run(output, *flags):
+    return train_cifar10.main(FLAGS + ["--output-dir", str(output)] + list(flags))
+
+
+def resume(*flags):
+    """Resume as the printed command does: without the flags that the run was started with."""
+    return train_cifar10.main(["--resume"] + [str(flag) for flag in flags])
+
+
+def outcome(folder):
+    """Return all that a finished run has computed, without what a clock has measured."""
+    arrays, state, _ = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    progress, results = state["progress"], files.read_json(folder / run_directory.RESULTS)
+    rows = [
+        {name: row[name] for name in row if name not in ("seconds", "images_per_second")}
+        for row in progress["history"]
+    ]
+    weights = []
+
+    def add(name, item):
+        # Without the names: TensorFlow 1.15 counts on from model to model of one process.
+        if isinstance(item, h5py.Dataset):
+            weights.append(np.asarray(item).tobytes())
+
+    with h5py.File(str(folder / run_directory.WEIGHTS), "r") as file:
+        file.visititems(add)
+    return {
+        "arrays": [array.tobytes() for array in arrays],
+        "weights": sorted(weights),
+        "history": rows,
+        "schedule": state["schedule"],
+        "results": [results[name] for name in ("test_accuracy", "test_loss", "images_seen")],
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = run(tmp_path_factory.mktemp("uninterrupted"))
+    return folder, outcome(folder)
+
+
+def only_run(output):
+    (settings,) = output.glob("*/*/" + run_directory.SETTINGS)
+    return settings.parent
+
+
+def at_step(monkeypatch, number, action):
+    """Do something once, at the end of the step of this number, from 0 over the whole run."""
+    steps = []
+
+    def call(self, images, labels, step, learning_rate, original=TrainingStep.__call__):
+        found = original(self, images, labels, step, learning_rate)
+        if step == number and not steps:
+            steps.append(step)
+            action()
+        return found
+
+    monkeypatch.setattr(TrainingStep, "__call__", call)
+
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+def die():
+    raise Killed
+
+
+def test_killed_inside_an_epoch(tmp_path, monkeypatch, uninterrupted):
+    with monkeypatch.context() as patch:
+        at_step(patch, STEPS_PER_EPOCH + 2, die)
+        with pytest.raises(Killed):
+            # Saves after every step.
+            run(tmp_path, "--checkpoint-minutes", "1e-9")
+    folder = only_run(tmp_path)
+    _, state, _ = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 2)
+    seconds = state["progress"]["seconds"]
+    (folder / "writing-1-weights.h5").write_text("half")
+    assert resume(folder) == folder
+    assert outcome(folder) == uninterrupted[1]
+    assert not list(folder.glob("**/writing-*"))
+    # The time before the kill counts too.
+    results = files.read_json(folder / run_directory.RESULTS)
+    assert results["train_minutes"] * 60 > seconds > 0
+
+
+def test_killed_before_the_first_checkpoint_and_again_in_the_test(
+    tmp_path, monkeypatch, uninterrupted, capsys
+):
+    with monkeypatch.context() as patch:
+        at_step(patch, 1, die)
+        with pytest.raises(Killed):
+            run(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.reports, "write_report", lambda *arguments: die())
+        with pytest.raises(Killed):
+            resume("--output-dir", tmp_path)
+    folder = only_run(tmp_path)
+    assert "has no checkpoint yet" in capsys.readouterr().out
+    assert (folder / run_directory.RESULTS).exists()
+    resume(folder)
+    assert outcome(folder) == uninterrupted[1] and (folder / run_directory.REPORT).exists()
+    with pytest.raises(ValueError, match="is finished: see .*report.html"):
+        resume(folder)
+    with pytest.raises(ValueError, match="no unfinished run to resume: all 1 are finished"):
+        resume("--output-dir", tmp_path)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_printed_command_goes_on(
+    tmp_path, monkeypatch, uninterrupted, capsys, number, code
+):
+    with monkeypatch.context() as patch:
+        # SIGINT at the last step of an epoch, SIGTERM in the middle of one.
+        step = STEPS_PER_EPOCH - 1 if number == signal.SIGINT else STEPS_PER_EPOCH + 1
+        at_step(patch, step, send(number))
+        with pytest.raises(SystemExit) as stopped:
+            run(tmp_path / "a folder")
+    assert stopped.value.code == code
+    _, state, _ = checkpoints.load_checkpoint(only_run(tmp_path / "a folder") / "checkpoint")
+    progress = state["progress"]
+    assert progress["epoch"] * STEPS_PER_EPOCH + progress["step"] == step + 1
+    command = re.search(r"To go on:\n\n  (.*)\n", capsys.readouterr().out).group(1)
+    program, script, *flags = shlex.split(command)
+    assert (program, script) == ("python", "train_cifar10.py")
+    folder = train_cifar10.main(flags)
+    assert outcome(folder) == uninterrupted[1]
+
+
+def test_a_signal_in_the_last_validation_or_the_test(tmp_path, monkeypatch, uninterrupted):
+    calls = []
+
+    def predict(self, images, weights=None, original=Predictor.__call__):
+        calls.append(images)
+        if len(calls) in (EPOCHS, EPOCHS + 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, images, weights)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "__call__", predict)
+        with pytest.raises(SystemExit) as stopped:
+            run(tmp_path)
+        folder = only_run(tmp_path)
+        assert stopped.value.code == 143 and len(calls) == EPOCHS
+        # Nothing is left to do but the test, and there the signal stops at once.
+        with pytest.raises(SystemExit) as stopped:
+            resume(folder)
+        assert stopped.value.code == 143 and len(calls) == EPOCHS + 1
+        assert not (folder / run_directory.RESULTS).exists()
+    resume(folder)
+    assert outcome(folder) == uninterrupted[1]
+
+
+def test_a_second_signal_stops_at_once(tmp_path, monkeypatch, capsys):
+    at_step(monkeypatch, 2, lambda: [send(signal.SIGINT)(), send(signal.SIGINT)()])
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path)
+    assert stopped.value.code == 130
+    folder = only_run(tmp_path)
+    assert checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT) is None
+    assert "--resume {}".format(folder) in capsys.readouterr().out
+
+
+def test_a_signal_before_the_first_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training.Run, "fit", lambda *arguments: send(signal.SIGTERM)())
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path)
+    assert stopped.value.code == 143
+    assert "--resume {}".format(only_run(tmp_path)) in capsys.readouterr().out
+
+
+def test_an_epoch_that_was_begun_is_ended_even_when_the_time_is_over(tmp_path, monkeypatch):
+    limited = ["--time-limit-minutes", "100"]
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, send(signal.SIGINT))
+        with pytest.raises(SystemExit):
+            run(tmp_path, *limited)
+    folder = only_run(tmp_path) / run_directory.CHECKPOINT
+    arrays, state, _ = checkpoints.load_checkpoint(folder)
+    state["progress"]["seconds"] = 6000.0
+    checkpoints.save_checkpoint(folder, arrays, state)
+    finished = resume(only_run(tmp_path))
+    results = files.read_json(finished / run_directory.RESULTS)
+    assert (results["epochs"], results["best_epoch"], results["images_seen"]) == (1, 1, 96)
+
+
+def test_patience_counts_across_a_resumption(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "accuracy_and_loss", lambda logits, labels: (0.5, 0.5, 1.0))
+    with monkeypatch.context() as patch:
+        at_step(patch, STEPS_PER_EPOCH * 2, send(signal.SIGINT))
+        with pytest.raises(SystemExit):
+            run(tmp_path, "--early-stopping-patience", "2", "--epochs", "9", "--patience", "2")
+    folder = resume(only_run(tmp_path))
+    # Epoch 1 was the best one; 2 and 3 were not better.
+    assert files.read_json(folder / run_directory.RESULTS)["epochs"] == 3
+    _, state, _ = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    assert state["schedule"] == {"factor": 0.5, "best": 0.5, "epochs_without_better": 0}
+
+
+@pytest.fixture()
+def stopped_run(tmp_path, uninterrupted):
+    """The uninterrupted run as if it had been killed before its test."""
+    folder = tmp_path / "runs" / "train_cifar10" / "run"
+    shutil.copytree(str(uninterrupted[0]), str(folder))
+    os.remove(str(folder / run_directory.RESULTS))
+    return folder
+
+
+def edited(folder, edit):
+    saved = files.read_json(folder / run_directory.SETTINGS)
+    edit(saved)
+    files.write_json(folder / run_directory.SETTINGS, saved)
+
+
+def test_a_damaged_checkpoint_is_told_and_the_older_one_used(stopped_run, uninterrupted, capsys):
+    (stopped_run / run_directory.CHECKPOINT / checkpoints.LATEST).write_bytes(b"PK")
+    resume(stopped_run)
+    assert "latest.npz is damaged" in capsys.readouterr().out
+    assert outcome(stopped_run) == uninterrupted[1]
+
+
+def test_contradictions_are_all_named(stopped_run):
+    with pytest.raises(ValueError) as refused:
+        resume(stopped_run, "--epochs", "5", "--embedding-dim", "32", "--seed", "3")
+    for part in ("EPOCHS is 5, was 3", "EMBEDDING_DIM is 32, was 16", "SEED is 3, was 0"):
+        assert part in str(refused.value)
+
+
+def test_where_things_are_may_change(stopped_run, capsys):
+    resume(stopped_run, "--checkpoint-minutes", "7", "--data-dir", stopped_run)
+    assert (stopped_run / run_directory.RESULTS).exists()
+
+
+def test_other_images_are_refused(stopped_run):
+    edited(stopped_run, lambda saved: saved["dataset"]["mean"].__setitem__(0, 1.0))
+    with pytest.raises(ValueError, match="trained on other data: mean was"):
+        resume(stopped_run)
+
+
+def test_other_versions_are_told(stopped_run, capsys):
+    edited(stopped_run, lambda saved: saved["versions"].update(tensorflow="0.9"))
+    resume(stopped_run)
+    assert re.search(r"tensorflow \S+ \(was 0\.9\).*not be bit for bit", capsys.readouterr().out)
+
+
+def test_there_is_nothing_to_resume(tmp_path):
+    with pytest.raises(ValueError, match="no run is there"):
+        resume(tmp_path)
+    with pytest.raises(ValueError, match="no run is there"):
+        resume("x" * 5000)
+    with pytest.raises(ValueError, match="no unfinished run"):
+        resume("--output-dir", tmp_path)
+
+
+HOSTILE = {
+    "no dict": lambda saved: [],
+    "no constants": lambda saved: dict(saved, constants=None),
+    "no model": lambda saved: dict(saved, model=3),
+    "other script": lambda saved: dict(saved, script="mnist"),
+    "other builder": lambda saved: dict(saved, model=dict(saved["model"], builder="os.system")),
+    "argument of another type": lambda saved: argument(saved, "num_heads", "2"),
+    "argument that no builder has": lambda saved: argument(saved, "path", "/etc/passwd"),
+    "argument out of range": lambda saved: argument(saved, "embedding_dim", -1),
+    "argument of another model": lambda saved: argument(saved, "embedding_dim", 32),
+    "constant of another type": lambda saved: constant(saved, "BATCH_SIZE", "32"),
+    "constant out of range": lambda saved: constant(saved, "BATCH_SIZE", -32),
+    "not a number": lambda saved: constant(saved, "LEARNING_RATE", float("nan")),
+    "list of other things": lambda saved: constant(saved, "AUGMENTATIONS", [1]),
+    "code": lambda saved: constant(saved, "AUGMENTATIONS", ["__import__('os').abort()"]),
+    "constant missing": lambda saved: [saved["constants"].pop("SEED"), saved][1],
+    "constant too many": lambda saved: constant(saved, "SPEED", 1),
+    "defaults missing": lambda saved: dict(saved, defaults={}),
+}
+
+
+def constant(saved, name, value):
+    saved["constants"][name] = value
+    return saved
+
+
+def argument(saved, name, value):
+    saved["model"]["arguments"][name] = value
+    return saved
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_settings_are_one_sentence(stopped_run, name):
+    path = stopped_run / run_directory.SETTINGS
+    saved = json.loads(path.read_text())
+    files.write_json(path, HOSTILE[name](saved))
+    with pytest.raises(ValueError) as refused:
+        resume(stopped_run)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) > 20
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda arrays, state: state["progress"].update(step=-1),
+        lambda arrays, state: state["progress"].update(step=10**9),
+        lambda arrays, state: state["progress"].update(history=[1, 2, 3]),
+        lambda arrays, state: state["progress"].update(history="123"),
+        lambda arrays, state: state["progress"].update(seconds="1"),
+        lambda arrays, state: state["progress"].pop("epoch"),
+        lambda arrays, state: state.update(schedule=None),
+        lambda arrays, state: arrays.pop(),
+        lambda arrays, state: arrays.reverse(),
+        lambda arrays, state: arrays.__setitem__(0, arrays[0].astype("float64")),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(stopped_run, edit):
+    folder = stopped_run / run_directory.CHECKPOINT
+    arrays, state, _ = checkpoints.load_checkpoint(folder)
+    edit(arrays, state)
+    checkpoints.save_checkpoint(folder, arrays, state)
+    with pytest.raises(ValueError, match="is not one of this run"):
+        resume(stopped_run)
