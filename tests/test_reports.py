@@ -14,6 +14,7 @@ import pytest
 from matplotlib.image import imread
 
 import figures
+import files
 import metrics
 import reports
 import run_directory
@@ -401,8 +402,8 @@ def test_an_interrupted_write_keeps_the_old_page(tmp_path, monkeypatch):
     def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(figures.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(ValueError, match="disk full"):
         reports.write_report(tmp_path, **make_run(seed=1))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_bytes() == before

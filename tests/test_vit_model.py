@@ -232,6 +232,7 @@ def test_attention_can_be_read_without_touching_the_model():
         (dict(patch_stride=0), ("PATCH_STRIDE", "0")),
         (dict(number_of_layers=0), ("NUMBER_OF_LAYERS", "0")),
         (dict(mlp_hidden_dim=-1), ("MLP_HIDDEN_DIM", "-1")),
+        (dict(embedding_dim=2000000000), ("EMBEDDING_DIM", "2000000000")),
         (dict(head_hidden_dims=(16, 0)), ("HEAD_HIDDEN_DIMS", "0")),
         (dict(dropout_rate=1.0), ("DROPOUT_RATE", "1.0")),
         (dict(stochastic_depth_rate=-0.1), ("STOCHASTIC_DEPTH_RATE", "-0.1")),
