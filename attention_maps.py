@@ -3,8 +3,8 @@ path."""
 
 from typing import Any, Dict
 
+from encoder_block import EncoderBlock
 from runtime import keras
-from vit_model import EncoderBlock
 
 
 class AttentionReadout(keras.layers.Layer):

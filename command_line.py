@@ -15,6 +15,7 @@ import types
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import default_settings
+from device_errors import DeviceProblem
 
 NEWEST = "newest"
 
@@ -63,10 +64,10 @@ def settings_from(script: Dict[str, Any], argv: Optional[Sequence[str]] = None):
     """Return the settings of a run: the script's constants, changed by the flags of its command.
 
     script is the globals() of the script; argv are the flags, by default those of the command
-    line. The result has one attribute for each constant, of the constant's type, plus `script`,
-    the script's name, `program`, the command without flags, and `defaults`, the constants without
-    flags. A flag that does not exist or a value of another type ends the program: one line, exit
-    code 2.
+    line. The result has one attribute for each constant, of the constant's type, and besides
+    `script`, the script's name, `program`, the command without flags, `defaults`, the constants
+    without flags, and `given`, the names of those that had a flag. A flag that does not exist or a
+    value of another type ends the program: one line, exit code 2.
     """
     own = read_constants(script["__file__"])
     # A constant changed by whoever imported the script counts, not the text of the file.
@@ -90,6 +91,10 @@ def settings_from(script: Dict[str, Any], argv: Optional[Sequence[str]] = None):
         _add_flag(groups[constant.group], constant)
     defaults = {constant.name: constant.value for constant in own + inherited}
     settings = types.SimpleNamespace(**vars(parser.parse_args(argv)))
+    # What argparse leaves alone was not among the flags.
+    unset = argparse.Namespace(**dict.fromkeys(defaults, parser))
+    parsed = vars(parser.parse_args(argv, unset))
+    settings.given = {constant for constant, value in parsed.items() if value is not parser}
     settings.script = name.rsplit(".", 1)[-1]
     settings.program = "python -m " + name if "." in name else "python {}.py".format(name)
     settings.defaults = {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
@@ -121,20 +126,32 @@ def check_ranges(settings) -> None:
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Call main() and exit: bad input becomes one line on standard error and exit code 2."""
+    """Call main() and exit: bad input becomes one line on standard error and exit code 2.
+
+    What the device has ended becomes its explanation and exit code 1.
+    """
     try:
         main()
-    except ValueError as problem:
-        sys.stderr.write("error: {}\n".format(problem))
+    except (ValueError, OSError) as problem:
+        sys.stderr.write("error: {}\n".format(_one_line(problem)))
         sys.exit(2)
+    except DeviceProblem as problem:
+        sys.stderr.write("error: {}\n".format(problem))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped.\n")
         sys.exit(130)
 
 
+def _one_line(message: Any) -> str:
+    # Values that users gave are part of messages, and may hold anything.
+    return " ".join(str(message).split())
+
+
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message):
-        self.exit(2, "{}: error: {} (--help lists all flags)\n".format(self.prog, message))
+        line = "{}: error: {} (--help lists all flags)".format(self.prog, message)
+        self.exit(2, _one_line(line) + "\n")
 
 
 def _add_flag(group, constant: Constant) -> None:

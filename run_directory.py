@@ -145,7 +145,7 @@ def take_over_settings(folder: Path, settings):
             continue
         if not files.same_form(then.get(name), value):
             conflicts.append("{} is {!r}, was {!r}".format(name, value, then.get(name)))
-        elif value == settings.defaults[name] == defaults_then.get(name):
+        elif name not in settings.given and value == defaults_then.get(name):
             setattr(settings, name, then[name])
         elif name not in FREE_TO_CHANGE:
             conflicts.append("{} is {!r}, was {!r}".format(name, value, then[name]))

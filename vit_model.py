@@ -3,28 +3,21 @@
     image -> patches -> projection -> + positions -> blocks -> representation -> head -> logits
 
 Method: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv 2010.11929), section 3.1,
-with pre-norm blocks; attention: Vaswani et al. 2017, "Attention Is All You Need" (arXiv
-1706.03762).
-
-Two habits keep it fast on DirectML and on the CPU. Inside a block the tokens of all images form
-one matrix (batch * tokens, dim), so that every Dense is one plain matrix product. And attention is
-reshape and matrix product only: `Einsum`, as in Keras' own MultiHeadAttention, has no DirectML
-kernel.
+with pre-norm blocks. The blocks themselves stand in encoder_block.py.
 """
 
 import math
 from typing import Any, Dict, Sequence, Tuple
 
 from dropout import Dropout
+from encoder_block import encoder
 from runtime import keras, tf
+from short_gradients import gelu
 
-STEMS = ("patches", "convolutional")
+STEMS = ("patches", "patch_convolution", "convolutional")
 REPRESENTATIONS = ("flatten", "mean", "class_token", "sequence_pooling")
-
-
-def gelu(x: "tf.Tensor") -> "tf.Tensor":
-    """Return x * CDF(x) of the standard normal, by the error function (arXiv 1606.08415)."""
-    return 0.5 * x * (1.0 + tf.math.erf(x / math.sqrt(2.0)))
+# A slip of the finger shall not fill the memory.
+LARGEST_SIZE = 16384
 
 
 class PixelNormalization(keras.layers.Layer):
@@ -118,157 +111,36 @@ class FirstToken(keras.layers.Layer):
         return tokens[:, 0]
 
 
+class OtherTokens(keras.layers.Layer):
+    """Leave out the first token: (batch, 1 + tokens, dim) -> (batch, tokens, dim)."""
+
+    def call(self, tokens):
+        return tokens[:, 1:]
+
+
 class PositionEmbedding(keras.layers.Layer):
-    """Add a learnable vector for each position: (batch, tokens, dim) -> same."""
+    """Add a learnable vector for each position: (batch, tokens, dim) -> same.
+
+    The vectors start as random numbers of deviation stddev, or as zeros where that is 0.
+    """
+
+    def __init__(self, stddev: float = 0.02, **kwargs):
+        super().__init__(**kwargs)
+        self.stddev = stddev
 
     def build(self, input_shape):
         self.positions = self.add_weight(
             name="positions",
             shape=(1, int(input_shape[1]), int(input_shape[2])),
-            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            initializer=keras.initializers.TruncatedNormal(stddev=self.stddev),
         )
         super().build(input_shape)
 
     def call(self, tokens):
         return tokens + self.positions
 
-
-class MultiHeadSelfAttention(keras.layers.Layer):
-    """Let every token look at all tokens of its image: softmax(q k^T / sqrt(head_dim)) v.
-
-    (batch, tokens, dim) -> (batch * tokens, dim); arXiv 1706.03762, section 3.2.
-    """
-
-    def __init__(self, num_heads: int, **kwargs):
-        super().__init__(**kwargs)
-        self.num_heads = num_heads
-
-    def build(self, input_shape):
-        _, self.tokens, self.dim = input_shape
-        self.head_dim = self.dim // self.num_heads
-        self.query_key_value = keras.layers.Dense(3 * self.dim, name="query_key_value")
-        self.projection = keras.layers.Dense(self.dim, name="projection")
-        super().build(input_shape)
-
-    def heads(self, tokens) -> Tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
-        """Return query, key and value, each (batch, heads, tokens, head_dim)."""
-        query_key_value = self.query_key_value(tf.reshape(tokens, [-1, self.dim]))
-        return tuple(
-            tf.transpose(
-                tf.reshape(part, [-1, self.tokens, self.num_heads, self.head_dim]), [0, 2, 1, 3]
-            )
-            for part in tf.split(query_key_value, 3, axis=1)
-        )
-
-    def weights_of(self, query, key) -> "tf.Tensor":
-        """Return the attention weights, (batch, heads, tokens, tokens); every row sums to 1."""
-        return tf.nn.softmax(
-            tf.matmul(query * (1.0 / math.sqrt(self.head_dim)), key, transpose_b=True)
-        )
-
-    def call(self, tokens):
-        query, key, value = self.heads(tokens)
-        context = tf.matmul(self.weights_of(query, key), value)
-        # (batch, heads, tokens, head_dim) -> (batch * tokens, dim)
-        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, self.dim])
-        return self.projection(context)
-
     def get_config(self) -> Dict[str, Any]:
-        return dict(super().get_config(), num_heads=self.num_heads)
-
-
-class FeedForward(keras.layers.Layer):
-    """Two Dense layers with a GELU between them: (batch * tokens, dim) -> same."""
-
-    def __init__(self, hidden_dim: int, dropout_rate: float = 0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.hidden_dim = hidden_dim
-        self.dropout_rate = dropout_rate
-
-    def build(self, input_shape):
-        dim = int(input_shape[-1])
-        self.expand = keras.layers.Dense(self.hidden_dim, name="expand")
-        self.dropout = Dropout(self.dropout_rate, name="dropout")
-        self.contract = keras.layers.Dense(dim, name="contract")
-        super().build(input_shape)
-
-    def call(self, tokens, training=None):
-        return self.contract(self.dropout(gelu(self.expand(tokens)), training=training))
-
-    def get_config(self) -> Dict[str, Any]:
-        return dict(
-            super().get_config(), hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate
-        )
-
-
-class EncoderBlock(keras.layers.Layer):
-    """Attention, then a feed-forward network, each on normalised tokens and added to what came in.
-
-    (batch, tokens, dim) -> same
-    """
-
-    def __init__(
-        self,
-        num_heads: int,
-        mlp_hidden_dim: int,
-        dropout_rate: float = 0.0,
-        stochastic_depth_rate: float = 0.0,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.mlp_hidden_dim = mlp_hidden_dim
-        self.dropout_rate = dropout_rate
-        self.stochastic_depth_rate = stochastic_depth_rate
-
-    def build(self, input_shape):
-        _, self.tokens, self.dim = input_shape
-        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
-        self.attention = MultiHeadSelfAttention(self.num_heads, name="attention")
-        self.feed_forward_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, name="feed_forward_norm"
-        )
-        self.feed_forward = FeedForward(self.mlp_hidden_dim, self.dropout_rate, name="feed_forward")
-        self.dropout = Dropout(self.dropout_rate, name="dropout")
-        self.stochastic_depth = Dropout(
-            self.stochastic_depth_rate, one_choice_per_image=True, name="stochastic_depth"
-        )
-        super().build(input_shape)
-
-    def call(self, tokens, training=None):
-        rows = tf.reshape(tokens, [-1, self.dim])  # (batch * tokens, dim)
-        rows = rows + self._residual(
-            self.attention(self._normalized_tokens(rows)), training=training
-        )
-        rows = rows + self._residual(
-            self.feed_forward(self.feed_forward_norm(rows), training=training), training=training
-        )
-        return tf.reshape(rows, [-1, self.tokens, self.dim])
-
-    def attention_weights(self, tokens) -> "tf.Tensor":
-        """Return the attention weights, (batch, heads, tokens, tokens), for the block's input."""
-        normalized = self._normalized_tokens(tf.reshape(tokens, [-1, self.dim]))
-        query, key, _ = self.attention.heads(normalized)
-        return self.attention.weights_of(query, key)
-
-    def _normalized_tokens(self, rows):
-        return tf.reshape(self.attention_norm(rows), [-1, self.tokens, self.dim])
-
-    def _residual(self, rows, training):
-        rows = self.dropout(rows, training=training)
-        if not self.stochastic_depth_rate:
-            return rows
-        tokens = tf.reshape(rows, [-1, self.tokens, self.dim])
-        return tf.reshape(self.stochastic_depth(tokens, training=training), [-1, self.dim])
-
-    def get_config(self) -> Dict[str, Any]:
-        return dict(
-            super().get_config(),
-            num_heads=self.num_heads,
-            mlp_hidden_dim=self.mlp_hidden_dim,
-            dropout_rate=self.dropout_rate,
-            stochastic_depth_rate=self.stochastic_depth_rate,
-        )
+        return dict(super().get_config(), stddev=self.stddev)
 
 
 class SequencePooling(keras.layers.Layer):
@@ -294,6 +166,17 @@ def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -
     return PatchProjection(embedding_dim, name="patch_projection")(patches)
 
 
+def patch_convolution_stem(
+    images, embedding_dim: int, patch_size: int, patch_stride: int
+) -> "tf.Tensor":
+    """Do the same by one convolution without bias: arXiv 2010.11929 in many implementations."""
+    images = keras.layers.Conv2D(
+        embedding_dim, patch_size, strides=patch_stride, use_bias=False, name="patch_convolution"
+    )(images)
+    _, rows, columns, _ = images.shape
+    return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
+
+
 def convolutional_stem(
     images, embedding_dim: int, patch_size: int, patch_stride: int
 ) -> "tf.Tensor":
@@ -305,7 +188,9 @@ def convolutional_stem(
     halvings = int(round(math.log(patch_stride, 2)))
     if halvings < 1 or 2**halvings != patch_stride:
         raise ValueError(
-            "PATCH_STRIDE is {}: the convolutional stem needs a power of two from 2 on.".format(patch_stride)
+            "PATCH_STRIDE is {}: the convolutional stem needs a power of two from 2 on.".format(
+                patch_stride
+            )
         )
     for number in range(1, halvings + 1):
         channels = embedding_dim if number == halvings else embedding_dim // 2
@@ -351,13 +236,17 @@ def vision_transformer(
     dropout_rate: float = 0.0,
     head_dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
+    position_stddev: float = 0.02,
+    distillation_token: bool = False,
 ) -> "keras.Model":
     """Build a Vision Transformer from images to logits.
 
     Pixels 0..255, (batch, height, width, channels) -> logits (batch, number_of_classes).
     image_shape is (height, width, channels); mean and std are per channel on the scale 0..255; the
-    rates are probabilities. Raises ValueError, naming the numbers, for sizes that do not fit
-    together.
+    rates are probabilities; position_stddev is the deviation that positions start with. With a
+    distillation_token the logits are the mean of two layers', class_logits and distillation_logits:
+    Touvron et al. 2020, DeiT (arXiv 2012.12877), section 4. Raises ValueError, naming the numbers,
+    for sizes that do not fit together.
     """
     _check_sizes(
         patch_size=patch_size,
@@ -367,8 +256,9 @@ def vision_transformer(
         num_heads=num_heads,
         mlp_hidden_dim=mlp_hidden_dim,
         number_of_classes=number_of_classes,
-        head_hidden_dims=min(head_hidden_dims, default=1),
     )
+    for hidden_dim in head_hidden_dims:
+        _check_sizes(head_hidden_dims=hidden_dim)
     _check_rates(
         dropout_rate=dropout_rate,
         head_dropout_rate=head_dropout_rate,
@@ -378,7 +268,7 @@ def vision_transformer(
         raise ValueError(
             "EMBEDDING_DIM {} is not divisible by NUM_HEADS {}.".format(embedding_dim, num_heads)
         )
-    stems = {"patches": patch_stem, "convolutional": convolutional_stem}
+    stems = dict(zip(STEMS, (patch_stem, patch_convolution_stem, convolutional_stem)))
     _check_choice("STEM", stem, stems)
     _check_choice("REPRESENTATION", representation, REPRESENTATIONS)
     token_grid(image_shape, patch_size, patch_stride)
@@ -388,25 +278,27 @@ def vision_transformer(
     tokens = stems[stem](images, embedding_dim, patch_size, patch_stride)
     if representation == "class_token":
         tokens = ClassToken(name="class_token")(tokens)
-    tokens = PositionEmbedding(name="position_embedding")(tokens)
+    if distillation_token:
+        tokens = ClassToken(name="distillation_token")(tokens)
+    tokens = PositionEmbedding(position_stddev, name="position_embedding")(tokens)
     tokens = Dropout(dropout_rate, name="embedding_dropout")(tokens)
-    for number in range(1, number_of_layers + 1):
-        tokens = EncoderBlock(
-            num_heads,
-            mlp_hidden_dim,
-            dropout_rate=dropout_rate,
-            # The deeper the block, the more often it is skipped: arXiv 1603.09382, equation 4.
-            stochastic_depth_rate=stochastic_depth_rate * number / number_of_layers,
-            name="block_{}".format(number),
-        )(tokens)
-    tokens = keras.layers.LayerNormalization(epsilon=1e-6, name="final_norm")(tokens)
+    tokens = encoder(
+        tokens, number_of_layers, num_heads, mlp_hidden_dim, dropout_rate, stochastic_depth_rate
+    )
+    if distillation_token:
+        distilled, tokens = FirstToken(name="distilled")(tokens), OtherTokens(name="others")(tokens)
     context = represent(tokens, representation)
     for number, hidden_dim in enumerate(head_hidden_dims, start=1):
         context = keras.layers.Dense(
             hidden_dim, activation=gelu, name="head_hidden_{}".format(number)
         )(context)
         context = Dropout(head_dropout_rate, name="head_dropout_{}".format(number))(context)
-    logits = keras.layers.Dense(number_of_classes, name="logits")(context)
+    if distillation_token:
+        heads = ((context, "class_logits"), (distilled, "distillation_logits"))
+        both = [keras.layers.Dense(number_of_classes, name=name)(vector) for vector, name in heads]
+        logits = keras.layers.Average(name="logits")(both)
+    else:
+        logits = keras.layers.Dense(number_of_classes, name="logits")(context)
     return keras.Model(inputs, logits, name="vision_transformer")
 
 
@@ -423,8 +315,10 @@ def represent(tokens, representation: str) -> "tf.Tensor":
 
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError("{} is {}: it must be at least 1.".format(name.upper(), size))
+        if not 1 <= size <= LARGEST_SIZE:
+            raise ValueError(
+                "{} is {}: it must be 1 to {}.".format(name.upper(), size, LARGEST_SIZE)
+            )
 
 
 def _check_rates(**rates: float) -> None:

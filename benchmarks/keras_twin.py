@@ -5,7 +5,7 @@ from typing import Callable, List, Sequence, Tuple
 import numpy as np
 
 from runtime import keras, tf
-from vit_model import gelu
+from short_gradients import gelu
 
 layers = keras.layers
 STOCK_GELU = "gelu" if hasattr(keras.activations, "gelu") else gelu
@@ -88,7 +88,9 @@ def _in_order(values: List[np.ndarray]) -> List[np.ndarray]:
     ordered, index = [], 0
     while index < len(values):
         triple = values[index : index + 6]
-        is_attention = len(triple) == 6 and [v.shape for v in triple] == 3 * [(64, 64)] + 3 * [(64,)]
+        is_attention = len(triple) == 6 and [v.shape for v in triple] == 3 * [(64, 64)] + 3 * [
+            (64,)
+        ]
         if is_attention:
             ordered.extend(triple[i] for i in (0, 3, 1, 4, 2, 5))
         else:

@@ -44,6 +44,12 @@ def test_every_constant_is_a_flag_of_its_type(script):
         assert type(vars(settings(*argv, script=script))[name]) in (type(value), list)
 
 
+def test_flags_that_were_given_are_told_from_defaults():
+    assert settings().given == set()
+    given = settings("--epochs", "100", "--augmentations", "--resume").given
+    assert given == {"EPOCHS", "AUGMENTATIONS", "RESUME"}
+
+
 def test_help_shows_each_flag_with_the_comment_of_its_constant(capsys):
     with pytest.raises(SystemExit) as stop:
         settings("--help")

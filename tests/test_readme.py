@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_training import SMALL
 
 import command_line
 import train_cifar10
 import train_cifar100
-from test_training import SMALL
 
 ROOT = Path(command_line.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,7 +77,9 @@ def test_every_training_command_works(command, tmp_path, monkeypatch):
         (tmp_path / "my_images" / name).mkdir(parents=True)
         for number in range(48):
             pixels = np.random.RandomState(number).randint(0, 256, (20, 24, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(str(tmp_path / "my_images" / name / "{}.png".format(number)))
+            Image.fromarray(pixels).save(
+                str(tmp_path / "my_images" / name / "{}.png".format(number))
+            )
     small = list(SMALL)
     if "--dataset" in flags:
         del small[small.index("--dataset") : small.index("--dataset") + 2]

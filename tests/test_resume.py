@@ -273,6 +273,11 @@ def test_contradictions_are_all_named(stopped_run):
         assert part in str(refused.value)
 
 
+def test_a_flag_contradicts_even_where_it_repeats_the_default(stopped_run):
+    with pytest.raises(ValueError, match="EPOCHS is 100, was 3"):
+        resume(stopped_run, "--epochs", "100")
+
+
 def test_where_things_are_may_change(stopped_run, capsys):
     resume(stopped_run, "--checkpoint-minutes", "7", "--data-dir", stopped_run)
     assert (stopped_run / run_directory.RESULTS).exists()

@@ -1,4 +1,4 @@
-"""A whole run of the script, small: what it leaves behind, and that the numbers are the weights'."""
+"""A whole small run of the script: what it leaves behind, and that the numbers are true."""
 
 import csv
 import json

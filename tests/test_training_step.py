@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from test_vit_model import small_model, some_images
 
 from metrics import accuracy_and_loss, softmax
 from optimization import optimizer_for
 from runtime import keras, tf
-from test_vit_model import small_model, some_images
 from training_step import Predictor, TrainingStep, cross_entropy
 
 BATCH = 16

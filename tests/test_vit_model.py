@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dropout
+import encoder_block
 import vit_model
 from attention_maps import attention_model
 from dropout import Dropout, random_numbers_from
@@ -29,7 +30,7 @@ def small_model(**arguments):
             mlp_hidden_dim=32,
             head_hidden_dims=(24,),
         ),
-        **arguments
+        **arguments,
     )
     return vit_model.vision_transformer(**arguments)
 
@@ -62,7 +63,7 @@ def attention_by_loops(x, qkv_kernel, qkv_bias, kernel, bias, heads):
 
 
 def test_an_encoder_block_agrees_with_an_independent_numpy_implementation():
-    block = vit_model.EncoderBlock(num_heads=4, mlp_hidden_dim=32, name="block")
+    block = encoder_block.EncoderBlock(num_heads=4, mlp_hidden_dim=32, name="block")
     tokens = np.random.RandomState(1).normal(size=(3, 5, 16)).astype(np.float32)
     block(tf.constant(tokens))
     random = np.random.RandomState(2)
@@ -202,7 +203,7 @@ def test_saved_weights_and_config_give_the_same_outputs(stem, representation, tm
 
     layers = {
         name: value
-        for module in (vit_model, dropout)
+        for module in (vit_model, encoder_block, dropout)
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, keras.layers.Layer)
     }

@@ -1,7 +1,8 @@
 """Weights saved on one runtime give the same outputs on the others.
 
-Each runtime leaves its weights and outputs in a folder and loads what the others have left there. The
-folder is RUNTIMES_FOLDER; `.ci/run` sets it, and calls this test once more after all runtimes had a turn.
+Each runtime leaves its weights and outputs in a folder and loads what the others have left there.
+The folder is RUNTIMES_FOLDER; `.ci/run` sets it, and calls this test once more after all runtimes
+had a turn.
 """
 
 import os
@@ -9,8 +10,8 @@ import platform
 from pathlib import Path
 
 import numpy as np
-
 from test_vit_model import small_model, some_images
+
 from training_step import Predictor
 
 
