@@ -16,6 +16,9 @@ IMAGES_PER_CLASS = 0  # train on a sample of so many images of each class; 0 = a
 VALIDATION_FRACTION = 0.1  # of the training images: held out to choose the best weights
 AUGMENTATIONS = ("random_flip", "random_crop(padding=4)")  # see data_augmentations.py
 
+# Model
+INITIAL_RUN = ""  # a run, or a folder of runs, whose weights the model starts from; not its head
+
 # Optimisation
 OPTIMIZER = "adam"  # adam, adamw (decoupled weight decay) or sgd (with MOMENTUM)
 LEARNING_RATE = 0.001  # the highest rate of the schedule

@@ -16,9 +16,11 @@ import numpy as np
 import checkpoints
 import console
 import datasets
+import device_errors
 import files
 import reports
 import run_directory
+import transfer
 from command_line import check_ranges
 from data_augmentations import augmentation_pipeline
 from environment import no_gpu_advice
@@ -26,30 +28,42 @@ from metrics import accuracy_and_loss, softmax
 from optimization import LearningRate, optimizer_for
 from runtime import device_name, has_gpu, keras, runtime_name, summary, tf, versions
 from stop_signals import StopSignals
-from training_step import Predictor, TrainingStep
+from training_step import CLASSIFICATION, Classification, Predictor, TrainingStep
 
 # Images per gradient pass on a CPU: small enough that the activations stay in its cache.
 CPU_MICRO_BATCH_SIZE = 64
 # Inference keeps no activations for a gradient.
 PREDICTION_BATCH_SIZE = 256
 
+# Bytes that weights.h5 has, at most, besides twice its numbers.
+ROOM_FOR_NAMES = 2**20
+
 
 class DivergenceError(ValueError):
     """The loss has become infinite or NaN."""
 
 
-def train(build_model: Callable[..., "keras.Model"], settings) -> Path:
+def classification(settings) -> Classification:
+    """Return the objective of all scripts that name no other."""
+    return CLASSIFICATION
+
+
+def train(
+    build_model: Callable[..., "keras.Model"], settings, build_objective: Callable = classification
+) -> Path:
     """Train a model as the settings say, test it once, and return the folder of the run.
 
     build_model takes image_shape, number_of_classes, mean and std, which the data set decides; it
     is a functools.partial of a builder with everything else. settings come from
-    command_line.settings_from. Raises ValueError for settings and data that cannot be used, before
-    anything is written.
+    command_line.settings_from. build_objective takes them and returns what the loss is made of, in
+    the form of training_step.Classification. Raises ValueError for settings and data that cannot be
+    used, before anything is written.
     """
     folder = None
     if settings.RESUME:
         folder = run_directory.find(settings)
         settings = run_directory.take_over_settings(folder, settings)
+        build_model = run_directory.take_over_model(folder, build_model)
     check_ranges(settings)
     dataset = datasets.load(
         settings.DATASET,
@@ -58,18 +72,27 @@ def train(build_model: Callable[..., "keras.Model"], settings) -> Path:
         images_per_class=settings.IMAGES_PER_CLASS,
         seed=settings.SEED,
     )
-    run = Run(build_model, settings, dataset)
+    with device_errors.explained(settings, resume_command="", watch=False):
+        run = Run(build_model, settings, dataset, build_objective(settings))
+    if folder is not None:
+        run_directory.check_same_data(folder, run.dataset_facts)
     run.announce()
     if folder is None:
         folder = run_directory.create(settings, dataset.is_stand_in)
         run_directory.write_settings(
             folder, settings, run.model_description, run.dataset_facts, versions()
         )
-    with checkpoints.locked(folder):
-        if settings.RESUME:
-            run.restore(folder)
-        run.fit(folder)
-        results = run.test(folder)
+    command = run_directory.resume_command(folder, settings)
+    explained = device_errors.explained(settings, command, watch=has_gpu())
+    with checkpoints.locked(folder), explained, StopSignals() as stop_signals:
+        try:
+            if settings.RESUME:
+                run.restore(folder)
+            run.fit(folder, stop_signals)
+            results = run.test(folder)
+        except KeyboardInterrupt:
+            console.line("\nStopped. To go on:\n\n  {}\n".format(command))
+            sys.exit(stop_signals.exit_code)
     console.banner(
         {
             "test accuracy": "{:.2f} %   (top-5 {:.2f} %, loss {:.3f}), weights of epoch {}".format(
@@ -107,7 +130,7 @@ def micro_batch_size(settings) -> int:
     return size or settings.BATCH_SIZE
 
 
-def training_step_for(model: "keras.Model", settings) -> TrainingStep:
+def training_step_for(model: "keras.Model", settings, objective=CLASSIFICATION) -> TrainingStep:
     """Return the training step of a model as the settings describe it."""
     optimizer = optimizer_for(
         settings.OPTIMIZER, model.trainable_variables, settings.WEIGHT_DECAY, settings.MOMENTUM
@@ -121,13 +144,20 @@ def training_step_for(model: "keras.Model", settings) -> TrainingStep:
         gradient_clip_norm=settings.GRADIENT_CLIP_NORM,
         ema_decay=settings.EMA_DECAY,
         seed=settings.SEED,
+        objective=objective,
     )
 
 
 class Run:
     """One training run: its data, its model, and how far it has come."""
 
-    def __init__(self, build_model: partial, settings, dataset: datasets.Dataset):
+    def __init__(
+        self,
+        build_model: partial,
+        settings,
+        dataset: datasets.Dataset,
+        objective=CLASSIFICATION,
+    ):
         self.settings = settings
         self.dataset = dataset
         self.augment = augmentation_pipeline(settings.AUGMENTATIONS, dataset.number_of_classes)
@@ -151,9 +181,14 @@ class Run:
         self.model_description = {
             "builder": build_model.func.__name__,
             "arguments": build_model.keywords,
+            "class_names": list(dataset.class_names),
         }
         self.model = build_model(**self.dataset_facts)
-        self.step = training_step_for(self.model, settings)
+        # A resumed run has its weights already.
+        if settings.INITIAL_RUN and not settings.RESUME:
+            # The run itself, where a folder of runs was given: settings.json shall name it.
+            settings.INITIAL_RUN = str(transfer.start_from(self.model, settings.INITIAL_RUN))
+        self.step = training_step_for(self.model, settings, objective)
         self.predict = Predictor(self.model, PREDICTION_BATCH_SIZE)
         self.schedule = LearningRate(
             settings.SCHEDULE,
@@ -165,6 +200,7 @@ class Run:
             decay_per_epoch=settings.DECAY_PER_EPOCH,
         )
         self.best_weights: Sequence[np.ndarray] = []
+        self.summary_writer = None
         # Everything else that a checkpoint has to keep. Sums and seconds are of the running epoch.
         self.progress: Dict[str, Any] = {
             "epoch": 0,
@@ -193,7 +229,7 @@ class Run:
                 "script": settings.program,
                 "device": device_name(),
                 "runtime": runtime_name(),
-                "data": "{}, {:,} training, {:,} validation, {:,} test images {}, {} classes".format(
+                "data": "{}: {:,} to train, {:,} to validate, {:,} to test; {}, {} classes".format(
                     dataset.name,
                     len(self.training_indices),
                     len(self.validation_indices),
@@ -231,8 +267,11 @@ class Run:
             for note in dataset.notes:
                 console.line("note: " + note)
 
-    def fit(self, folder: Path) -> None:
-        """Train until the epochs, the time or the patience are used up."""
+    def fit(self, folder: Path, stop_signals: StopSignals) -> None:
+        """Train until the epochs, the time or the patience are used up.
+
+        A signal to stop ends the step that is running, saves and raises KeyboardInterrupt.
+        """
         settings, progress = self.settings, self.progress
         batches = iter(
             datasets.training_batches(
@@ -246,14 +285,19 @@ class Run:
                 first_step=progress["step"],
             )
         )
-        writer = summary.create_file_writer(str(folder / run_directory.TENSORBOARD))
-        with StopSignals() as stop_signals, writer.as_default():
-            while progress["epoch"] < settings.EPOCHS and not self._finished():
+        with stop_signals.postponed():
+            # An epoch that was begun before the run was stopped is always ended.
+            while progress["epoch"] < settings.EPOCHS and (
+                progress["step"] or not self._finished()
+            ):
                 self._epoch(batches, folder, stop_signals)
-                self._judge(folder)
+                if not stop_signals.received:
+                    self._judge(folder)
                 self.save(folder)
+                if stop_signals.received:
+                    break
 
-    def _epoch(self, batches, folder: Path, stop_signals: "StopSignals") -> None:
+    def _epoch(self, batches, folder: Path, stop_signals: StopSignals) -> None:
         """Train to the end of the running epoch, or of the time limit."""
         settings, progress = self.settings, self.progress
         bar = console.progress_bar(
@@ -262,14 +306,15 @@ class Run:
             self.steps_per_epoch * settings.BATCH_SIZE,
             progress["step"] * settings.BATCH_SIZE,
         )
-        last_save = clock = time.time()
+        last_save = clock = time.perf_counter()
         with bar:
             while progress["step"] < self.steps_per_epoch and not self._out_of_time():
                 images, labels = next(batches)
                 step = progress["epoch"] * self.steps_per_epoch + progress["step"]
                 loss, accuracy = self.step(images, labels, step, self._rate())
-                self._record(step, float(loss), float(accuracy))
-                now = time.time()
+                self._check_finite(folder, "loss", float(loss))
+                self._record(float(loss), float(accuracy))
+                now = time.perf_counter()
                 progress["epoch_seconds"] += now - clock
                 progress["seconds"] += now - clock
                 clock = now
@@ -282,20 +327,28 @@ class Run:
                     refresh=False,
                 )
                 if stop_signals.received:
-                    self.save(folder)
-                    self._leave(folder, stop_signals.received)
+                    break
                 if now - last_save > 60 * settings.CHECKPOINT_MINUTES > 0:
                     self.save(folder)
-                    last_save = time.time()
+                    last_save = time.perf_counter()
 
-    def _record(self, step: int, loss: float, accuracy: float) -> None:
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                "The loss became {} at step {} (epoch {}). The last checkpoint is sound. A lower "
-                "LEARNING_RATE, WARMUP_EPOCHS or GRADIENT_CLIP_NORM 1.0 may help.".format(
-                    loss, step, self.progress["epoch"] + 1
-                )
+    def _check_finite(self, folder: Path, what: str, values) -> None:
+        if np.isfinite(values).all():
+            return
+        path = folder / run_directory.CHECKPOINT / checkpoints.LATEST
+        raise DivergenceError(
+            "The {} became NaN or infinite at step {} of epoch {}. {}. A lower LEARNING_RATE, "
+            "WARMUP_EPOCHS or GRADIENT_CLIP_NORM 1.0 may help.".format(
+                what,
+                self.progress["step"] + 1,
+                self.progress["epoch"] + 1,
+                "The last good checkpoint is {}".format(path)
+                if path.exists()
+                else "There is no checkpoint yet",
             )
+        )
+
+    def _record(self, loss: float, accuracy: float) -> None:
         self.progress["step"] += 1
         self.progress["loss_sum"] += loss
         self.progress["accuracy_sum"] += accuracy
@@ -304,14 +357,15 @@ class Run:
     def _judge(self, folder: Path) -> None:
         """End an epoch: validate, keep the best weights, write the history, move the schedule."""
         progress, dataset = self.progress, self.dataset
-        started = time.time()
+        started = time.perf_counter()
         rate, steps = self._rate(), max(progress["step"], 1)
         weights = self.step.weights_to_judge()
         logits = self.predict(dataset.x_train[self.validation_indices], weights)
         accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_train[self.validation_indices])
+        self._check_finite(folder, "validation loss", loss)
         is_best = accuracy > progress["best_accuracy"]
         progress["epoch"] += 1
-        progress["seconds"] += time.time() - started
+        progress["seconds"] += time.perf_counter() - started
         progress["history"].append(
             {
                 "epoch": progress["epoch"],
@@ -333,7 +387,7 @@ class Run:
             self._write_best_weights(folder)
         self.schedule.observe(accuracy)
         run_directory.write_history(folder, progress["history"])
-        self._write_summaries(progress["history"][-1])
+        self._write_summaries(folder, progress["history"][-1])
         progress.update(step=0, loss_sum=0.0, accuracy_sum=0.0, epoch_seconds=0.0)
         console.epoch_line(
             progress["history"][-1], self.settings.EPOCHS, is_best, self._seconds_left()
@@ -383,6 +437,9 @@ class Run:
     def save(self, folder: Path) -> None:
         """Write all that is needed to go on from here as if nothing had happened."""
         arrays = [variable.numpy() for variable in self.step.state()] + list(self.best_weights)
+        # The loss of a step is that of the weights before it: these may be lost all the same.
+        for array in arrays:
+            self._check_finite(folder, "weights or their moments", array)
         state = {"progress": self.progress, "schedule": self.schedule.state}
         checkpoints.save_checkpoint(folder / run_directory.CHECKPOINT, arrays, state)
 
@@ -395,17 +452,15 @@ class Run:
         arrays, state, problem = checkpoint
         if problem:
             console.warning("an older checkpoint is used", problem)
+        note = run_directory.versions_note(folder, versions())
+        if note:
+            console.line("note: " + note)
         variables = self.step.state()
-        best = arrays[len(variables) :]
-        expected = [tuple(variable.shape) for variable in variables]
-        if [array.shape for array in arrays[: len(variables)]] != expected or len(best) not in (
-            0,
-            len(self.model.weights),
-        ):
-            raise ValueError("The checkpoint in {} is of another model.".format(folder))
+        count = len(variables)
+        self._check_checkpoint(folder, arrays, state)
         for variable, array in zip(variables, arrays):
             variable.assign(array)
-        self.best_weights = best
+        self.best_weights = arrays[count:]
         self.progress.update(state["progress"])
         self.schedule.state.update(state["schedule"])
         console.line(
@@ -414,17 +469,47 @@ class Run:
             )
         )
 
+    def _check_checkpoint(self, folder: Path, arrays, state) -> None:
+        """Raise ValueError for a checkpoint that is sound as a file but not one of this run."""
+        expected = [(tuple(v.shape), v.dtype.as_numpy_dtype) for v in self.step.state()]
+        best = expected[: len(self.model.weights)]
+        found = [(array.shape, array.dtype) for array in arrays]
+        progress = state.get("progress") if isinstance(state, dict) else None
+        history = progress.get("history") if isinstance(progress, dict) else None
+        if (
+            not isinstance(history, list)
+            or not files.same_form(dict(progress, history=[]), dict(self.progress, history=[]))
+            or not files.same_form(state.get("schedule"), self.schedule.state)
+            or found != expected + (best if progress["best_epoch"] else [])
+            or not 0 <= progress["step"] <= self.steps_per_epoch
+            or not progress["best_epoch"] <= progress["epoch"] == len(history)
+            or not all(isinstance(row, dict) and "seconds" in row for row in history)
+            or not all(type(cell) in (int, float) for row in history for cell in row.values())
+        ):
+            raise ValueError("The checkpoint in {} is not one of this run.".format(folder))
+
     def _write_best_weights(self, folder: Path) -> None:
         own = self.model.get_weights()
         self.model.set_weights(self.best_weights)
         with files.replacing(folder / run_directory.WEIGHTS) as temporary:
+            # Its library does not survive a full disk: whether there is room is seen before.
+            temporary.write_bytes(bytes(2 * sum(weight.nbytes for weight in own) + ROOM_FOR_NAMES))
             self.model.save_weights(str(temporary))
         self.model.set_weights(own)
 
-    def _write_summaries(self, row: Dict[str, float]) -> None:
-        for name, value in row.items():
-            if name != "epoch":
-                summary.scalar(name, value, step=int(row["epoch"]))
+    def _write_summaries(self, folder: Path, row: Dict[str, float]) -> None:
+        try:
+            if self.summary_writer is None:
+                path = folder / run_directory.TENSORBOARD
+                self.summary_writer = summary.create_file_writer(str(path))
+            with self.summary_writer.as_default():
+                for name, value in row.items():
+                    if name != "epoch":
+                        summary.scalar(name, value, step=int(row["epoch"]))
+        # TensorBoard is a view of the run, which goes on without it.
+        except tf.errors.OpError as problem:
+            reason = str(problem).strip().split("\n")[0]
+            console.line("note: TensorBoard's events cannot be written: " + reason)
 
     def _fraction_done(self) -> float:
         """How far the run has come, 0 to 1: by steps or, under a time limit, by time if more."""
@@ -450,15 +535,6 @@ class Run:
         patience = self.settings.EARLY_STOPPING_PATIENCE
         waited = self.progress["epoch"] - self.progress["best_epoch"]
         return self._out_of_time() or bool(patience) and waited >= patience
-
-    def _leave(self, folder: Path, signal_number: int) -> None:
-        console.line(
-            "\nStopped and saved. To go on:\n\n  {} --resume {}\n".format(
-                self.settings.program, folder
-            )
-        )
-        # As a shell reports a program that a signal has ended.
-        sys.exit(128 + signal_number)
 
 
 def _set_seed(seed: int) -> None:

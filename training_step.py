@@ -32,6 +32,28 @@ def cross_entropy(labels, logits, label_smoothing: float = 0.0) -> "tf.Tensor":
     return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
+class Classification:
+    """The ordinary objective: the model's own logits against the labels.
+
+    Another object with these three methods, such as distillation.Distillation, takes its place.
+    """
+
+    def training_model(self, model: "keras.Model") -> "keras.Model":
+        """Return the model that a step passes images through: it holds all of `model`."""
+        return model
+
+    def losses(self, labels, outputs, label_smoothing: float) -> "tf.Tensor":
+        """Return the loss of each image, (batch,), from the outputs of the training model."""
+        return cross_entropy(labels, outputs, label_smoothing)
+
+    def logits(self, outputs) -> "tf.Tensor":
+        """Return those outputs that the accuracy is counted by, (batch, classes)."""
+        return outputs
+
+
+CLASSIFICATION = Classification()
+
+
 class TrainingStep:
     """Call it with one batch to move the model's weights once.
 
@@ -49,8 +71,11 @@ class TrainingStep:
         gradient_clip_norm: float = 0.0,
         ema_decay: float = 0.0,
         seed: int = 0,
+        objective=CLASSIFICATION,
     ):
         self.model = model
+        self.objective = objective
+        self.training_model = objective.training_model(model)
         self.optimizer = optimizer
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size or batch_size
@@ -112,12 +137,12 @@ class TrainingStep:
     def _gradients(self, images, labels, step, first) -> Tuple[list, "tf.Tensor", "tf.Tensor"]:
         with tf.GradientTape() as tape:
             with random_numbers_from(tf.stack([step, self.seed + first])):
-                logits = self.model(images, training=True)
-            losses = cross_entropy(labels, logits, self.label_smoothing)
+                outputs = self.training_model(images, training=True)
+            losses = self.objective.losses(labels, outputs, self.label_smoothing)
             # A mean over the whole batch, of which these images may be a piece.
             loss = tf.reduce_sum(losses) * (1.0 / self.batch_size)
         gradients = tape.gradient(loss, self.model.trainable_variables)
-        return gradients, loss, self._accuracy(labels, logits)
+        return gradients, loss, self._accuracy(labels, self.objective.logits(outputs))
 
     def _accuracy(self, labels, logits) -> "tf.Tensor":
         if not labels.dtype.is_integer:

@@ -1,0 +1,141 @@
+"""A finished run as Python objects: its settings, its model with the best weights, its data set.
+
+Only builders named here are ever called, and only with numbers and words from settings.json: a run
+directory from a stranger can describe a model, but no code.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Tuple, Union
+
+import numpy as np
+
+import datasets
+import files
+import run_directory
+from cnn_model import resnet
+from metrics import softmax
+from runtime import keras
+from training_step import Predictor
+from visual_tokens_model import visual_token_transformer
+from vit_model import vision_transformer
+
+BUILDERS = {
+    builder.__name__: builder for builder in (vision_transformer, resnet, visual_token_transformer)
+}
+PREDICTION_BATCH_SIZE = 256
+
+
+class FinishedRun:
+    """A run directory, read: `folder`, `settings`, `results`, `model`, `class_names`."""
+
+    def __init__(self, folder: Union[str, Path]):
+        """Read a run; ValueError naming the file for a folder that is not a finished run."""
+        self.folder = find(folder)
+        self.settings = run_directory.read_settings(self.folder)
+        self.results = files.read_json(self.folder / run_directory.RESULTS)
+        self.class_names: List[str] = self.settings["model"].get("class_names") or [
+            str(number) for number in range(self.settings["dataset"]["number_of_classes"])
+        ]
+        self.model = self._model()
+        self._predict = Predictor(self.model, PREDICTION_BATCH_SIZE)
+
+    @property
+    def name(self) -> str:
+        """The script and the time of the run."""
+        folder = self.folder.resolve()
+        return "{}/{}".format(folder.parent.name, folder.name)
+
+    @property
+    def note(self) -> str:
+        """What every figure of the run has to say beside itself."""
+        return "stand-in data" if self.results.get("stand_in") else ""
+
+    @property
+    def image_shape(self) -> Tuple[int, int, int]:
+        """(height, width, channels)"""
+        return tuple(self.settings["dataset"]["image_shape"])
+
+    def history(self) -> List[Dict[str, float]]:
+        """Return history.csv, one dict for each epoch."""
+        return run_directory.read_history(self.folder / run_directory.HISTORY)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return the class probabilities (count, classes) of pixels 0..255."""
+        return softmax(self._predict(images))
+
+    def dataset(self, data_dir: str = "") -> datasets.Dataset:
+        """Load the data set of the run; data_dir, if given, is where it is now.
+
+        Raises ValueError when what is found there is not of the same images and classes.
+        """
+        constants = self.settings["constants"]
+        name = constants["DATASET"]
+        if self.results.get("stand_in"):
+            name = self.results["dataset"]
+        dataset = datasets.load(
+            name,
+            data_dir or constants["DATA_DIR"],
+            image_size=constants["IMAGE_SIZE"],
+            images_per_class=constants["IMAGES_PER_CLASS"],
+            seed=constants["SEED"],
+        )
+        if dataset.is_stand_in:
+            raise ValueError(
+                "The data set {} of {} is not there: {} Say where it is with --data-dir.".format(
+                    name, self.folder, " ".join(dataset.notes)
+                )
+            )
+        facts = self.settings["dataset"]
+        found = dict(
+            image_shape=list(dataset.image_shape), number_of_classes=dataset.number_of_classes
+        )
+        for fact, value in found.items():
+            if facts[fact] != value:
+                raise ValueError(
+                    "The data set {} is another one than that of {}: its {} is {}, was {}.".format(
+                        name, self.folder, fact, value, facts[fact]
+                    )
+                )
+        return dataset
+
+    def _model(self) -> "keras.Model":
+        description: Dict[str, Any] = self.settings["model"]
+        if description.get("builder") not in BUILDERS:
+            raise ValueError(
+                "{} names the model builder {!r}: known are {}.".format(
+                    self.folder / run_directory.SETTINGS,
+                    description.get("builder"),
+                    ", ".join(BUILDERS),
+                )
+            )
+        path = self.folder / run_directory.WEIGHTS
+        try:
+            model = BUILDERS[description["builder"]](
+                **dict(description["arguments"], **self.settings["dataset"])
+            )
+            model.load_weights(str(path))
+        # Damaged or foreign files fail in h5py or Keras, each in its own way.
+        except Exception as problem:
+            raise ValueError(
+                "The weights {} do not fit the model of the run: {}".format(path, problem)
+            ) from None
+        return model
+
+
+def find(folder: Union[str, Path]) -> Path:
+    """Return a finished run's folder: the one given or, of a folder of runs, the newest finished.
+
+    Raises ValueError where there is none.
+    """
+    folder = Path(folder)
+    if os.path.isfile(str(folder / run_directory.SETTINGS)):
+        if not os.path.isfile(str(folder / run_directory.RESULTS)):
+            raise ValueError("The run in {} is not finished: resume it first.".format(folder))
+        return folder
+    finished = [path.parent for path in folder.glob("*/" + run_directory.RESULTS)]
+    if not finished:
+        raise ValueError(
+            "{} is neither a finished run nor a folder with one: train it first.".format(folder)
+        )
+    return max(finished, key=lambda path: path.name)
