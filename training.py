@@ -184,8 +184,7 @@ class Run:
             "class_names": list(dataset.class_names),
         }
         self.model = build_model(**self.dataset_facts)
-        # A resumed run has its weights already.
-        if settings.INITIAL_RUN and not settings.RESUME:
+        if settings.INITIAL_RUN:
             # The run itself, where a folder of runs was given: settings.json shall name it.
             settings.INITIAL_RUN = str(transfer.start_from(self.model, settings.INITIAL_RUN))
         self.step = training_step_for(self.model, settings, objective)
