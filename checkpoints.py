@@ -37,7 +37,8 @@ def save_checkpoint(folder: Path, arrays: Sequence[np.ndarray], state: Dict[str,
     with files.replacing(latest) as temporary:
         # Without its parents: a run folder that was removed shall not come back as an empty shell.
         folder.mkdir(exist_ok=True)
-        temporary.write_bytes(buffer.getbuffer())
+        # A copy: Python 3.12 crashes on collecting a buffer that an error has left exported.
+        temporary.write_bytes(buffer.getvalue())
         # Between these two renames a run may die: then `previous` is the one that is read.
         if latest.exists():
             files.rename(latest, previous)

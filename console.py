@@ -1,9 +1,13 @@
 """What a person sees in the terminal while a run goes on."""
 
 import sys
-from typing import Dict, Sequence
+from pathlib import Path
+from typing import Any, Dict, Sequence
 
 from tqdm import tqdm
+
+from environment import no_gpu_advice
+from runtime import device_name, has_gpu, runtime_name
 
 LINE = "=" * 78
 
@@ -19,6 +23,72 @@ def warning(title: str, text: str) -> None:
     """Print a warning that cannot be missed."""
     rows = ["!! " + row for row in [title.upper(), ""] + text.strip().splitlines()]
     _say("\n".join(["!" * 78] + rows + ["!" * 78]))
+
+
+def announce(run) -> None:
+    """Print what a training.Run is about to train, on what, with which data."""
+    settings, dataset = run.settings, run.dataset
+    micro = run.step.micro_batch_size
+    banner(
+        {
+            "script": settings.program,
+            "device": device_name(),
+            "runtime": runtime_name(),
+            "data": "{}: {:,} to train, {:,} to validate, {:,} to test; {}, {} classes".format(
+                dataset.name,
+                len(run.training_indices),
+                len(run.validation_indices),
+                len(dataset.x_test),
+                " x ".join(map(str, dataset.image_shape)),
+                dataset.number_of_classes,
+            ),
+            "augmentation": sentence_list(settings.AUGMENTATIONS),
+            "model": "{}, {:,} parameters".format(run.model_description["builder"], run.parameters),
+            "optimisation": "{}, rate {:g} ({}), batch {}{}".format(
+                settings.OPTIMIZER,
+                settings.LEARNING_RATE,
+                settings.SCHEDULE,
+                settings.BATCH_SIZE,
+                " in pieces of {}".format(micro) if micro < settings.BATCH_SIZE else "",
+            ),
+            "steps": "{} epochs of {}{}".format(
+                settings.EPOCHS,
+                run.steps_per_epoch,
+                ", at most {:g} minutes".format(settings.TIME_LIMIT_MINUTES)
+                if settings.TIME_LIMIT_MINUTES
+                else "",
+            ),
+        }
+    )
+    if not has_gpu():
+        warning("no GPU found: training on the CPU", no_gpu_advice())
+    if dataset.is_stand_in:
+        warning("stand-in data: this is not " + settings.DATASET, "\n".join(dataset.notes))
+    else:
+        for note in dataset.notes:
+            line("note: " + note)
+
+
+def conclude(results: Dict[str, Any], weights: Path, report: Path) -> None:
+    """Print what came out of a run, and where it lies."""
+    banner(
+        {
+            "test accuracy": "{:.2f} %   (top-5 {:.2f} %, loss {:.3f}), weights of epoch {}".format(
+                100 * results["test_accuracy"],
+                100 * results["test_top5_accuracy"],
+                results["test_loss"],
+                results["best_epoch"],
+            ),
+            "trained": "{} epochs, {:,} images, {:.1f} minutes, {:,.0f} images/s".format(
+                results["epochs"],
+                results["images_seen"],
+                results["train_minutes"],
+                results["images_per_second"],
+            ),
+            "weights": str(weights),
+            "report": str(report),
+        }
+    )
 
 
 def line(text: str) -> None:

@@ -23,7 +23,6 @@ import run_directory
 import transfer
 from command_line import check_ranges
 from data_augmentations import augmentation_pipeline
-from environment import no_gpu_advice
 from metrics import accuracy_and_loss, softmax
 from optimization import LearningRate, optimizer_for
 from runtime import device_name, has_gpu, keras, runtime_name, summary, tf, versions
@@ -76,7 +75,7 @@ def train(
         run = Run(build_model, settings, dataset, build_objective(settings))
     if folder is not None:
         run_directory.check_same_data(folder, run.dataset_facts)
-    run.announce()
+    console.announce(run)
     if folder is None:
         folder = run_directory.create(settings, dataset.is_stand_in)
         run_directory.write_settings(
@@ -93,24 +92,7 @@ def train(
         except KeyboardInterrupt:
             console.line("\nStopped. To go on:\n\n  {}\n".format(command))
             sys.exit(stop_signals.exit_code)
-    console.banner(
-        {
-            "test accuracy": "{:.2f} %   (top-5 {:.2f} %, loss {:.3f}), weights of epoch {}".format(
-                100 * results["test_accuracy"],
-                100 * results["test_top5_accuracy"],
-                results["test_loss"],
-                results["best_epoch"],
-            ),
-            "trained": "{} epochs, {:,} images, {:.1f} minutes, {:,.0f} images/s".format(
-                results["epochs"],
-                results["images_seen"],
-                results["train_minutes"],
-                results["images_per_second"],
-            ),
-            "weights": str(folder / run_directory.WEIGHTS),
-            "report": str(folder / run_directory.REPORT),
-        }
-    )
+    console.conclude(results, folder / run_directory.WEIGHTS, folder / run_directory.REPORT)
     return folder
 
 
@@ -218,53 +200,6 @@ class Run:
     def parameters(self) -> int:
         """The number of trainable parameters."""
         return int(sum(np.prod(variable.shape) for variable in self.model.trainable_variables))
-
-    def announce(self) -> None:
-        """Print what is about to be trained, on what, with which data."""
-        settings, dataset = self.settings, self.dataset
-        micro = self.step.micro_batch_size
-        console.banner(
-            {
-                "script": settings.program,
-                "device": device_name(),
-                "runtime": runtime_name(),
-                "data": "{}: {:,} to train, {:,} to validate, {:,} to test; {}, {} classes".format(
-                    dataset.name,
-                    len(self.training_indices),
-                    len(self.validation_indices),
-                    len(dataset.x_test),
-                    " x ".join(map(str, dataset.image_shape)),
-                    dataset.number_of_classes,
-                ),
-                "augmentation": console.sentence_list(settings.AUGMENTATIONS),
-                "model": "{}, {:,} parameters".format(
-                    self.model_description["builder"], self.parameters
-                ),
-                "optimisation": "{}, rate {:g} ({}), batch {}{}".format(
-                    settings.OPTIMIZER,
-                    settings.LEARNING_RATE,
-                    settings.SCHEDULE,
-                    settings.BATCH_SIZE,
-                    " in pieces of {}".format(micro) if micro < settings.BATCH_SIZE else "",
-                ),
-                "steps": "{} epochs of {}{}".format(
-                    settings.EPOCHS,
-                    self.steps_per_epoch,
-                    ", at most {:g} minutes".format(settings.TIME_LIMIT_MINUTES)
-                    if settings.TIME_LIMIT_MINUTES
-                    else "",
-                ),
-            }
-        )
-        if not has_gpu():
-            console.warning("no GPU found: training on the CPU", no_gpu_advice())
-        if dataset.is_stand_in:
-            console.warning(
-                "stand-in data: this is not " + settings.DATASET, "\n".join(dataset.notes)
-            )
-        else:
-            for note in dataset.notes:
-                console.line("note: " + note)
 
     def fit(self, folder: Path, stop_signals: StopSignals) -> None:
         """Train until the epochs, the time or the patience are used up.
