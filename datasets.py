@@ -287,26 +287,6 @@ def training_batches(
     return numbers.map(batch, num_parallel_calls=AUTOTUNE).prefetch(2)
 
 
-def evaluation_batches(
-    images: np.ndarray, labels: np.ndarray, batch_size: int
-) -> "tf.data.Dataset":
-    """Return batches of every image once, in order, the last one smaller: uint8 and int32."""
-    _check_batch_size(batch_size)
-
-    def read(number):
-        part = slice(number * batch_size, (number + 1) * batch_size)
-        return images[part], labels[part].astype(np.int32)
-
-    def batch(number):
-        batch_images, batch_labels = tf.numpy_function(read, [number], [tf.uint8, tf.int32])
-        batch_images.set_shape((None,) + images.shape[1:])
-        batch_labels.set_shape((None,))
-        return batch_images, batch_labels
-
-    numbers = tf.data.Dataset.range(-(-len(images) // batch_size))
-    return numbers.map(batch, num_parallel_calls=AUTOTUNE).prefetch(2)
-
-
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise ValueError("BATCH_SIZE is {}: it must be at least 1.".format(batch_size))

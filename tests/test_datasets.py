@@ -468,14 +468,6 @@ def test_training_batches_have_static_shapes_and_augment_the_batch():
     np.testing.assert_array_equal(255 - batch_images[:, 0, 0, 0], batch_labels)
 
 
-def test_evaluation_sees_every_image_once_in_order():
-    images, labels = numbered_images(23)
-    batches = collect(datasets.evaluation_batches(images, labels, 5))
-    assert [len(batch[1]) for batch in batches] == [5, 5, 5, 5, 3]
-    np.testing.assert_array_equal(np.concatenate([batch[1] for batch in batches]), labels)
-    np.testing.assert_array_equal(np.concatenate([batch[0] for batch in batches]), images)
-
-
 def test_batch_sizes_are_checked():
     images, labels = numbered_images(8)
     with pytest.raises(ValueError, match="512.*8"):
@@ -483,8 +475,6 @@ def test_batch_sizes_are_checked():
     for batch_size in (0, -1):
         with pytest.raises(ValueError, match="BATCH_SIZE"):
             datasets.training_batches(images, labels, batch_size, seed_as_label, 0, 1)
-        with pytest.raises(ValueError, match="BATCH_SIZE"):
-            datasets.evaluation_batches(images, labels, batch_size)
 
 
 # ---- official downloads ----
