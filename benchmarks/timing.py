@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from typing import Any, Callable, Dict, List
 
@@ -57,3 +58,13 @@ def _processor() -> str:
                 if text.startswith("model name"):
                     return text.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def peak_bytes() -> float:
+    """Return the most memory this process has held so far; NaN on Windows, which is not asked."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
