@@ -246,25 +246,29 @@ def training_batches(
     epochs: int,
     first_epoch: int = 0,
     first_step: int = 0,
+    indices: Optional[np.ndarray] = None,
 ) -> "tf.data.Dataset":
     """Return the batches of all epochs from (first_epoch, first_step) on, each epoch shuffled anew.
 
     images: uint8 (count, height, width, channels), labels: int (count,).
+    indices: int, those of the images to train on, which are gathered batch by batch; None is all.
     augment: (images, labels, seed) -> (images, labels) of a whole batch, in a graph; its seed is
     two int32 numbers drawn from (seed, epoch, step).
     The last, incomplete batch of an epoch is left out. Raises ValueError when there is no other.
     """
     _check_batch_size(batch_size)
     _check_seed(seed)
-    if batch_size > len(images):
+    if indices is None:
+        indices = np.arange(len(images))
+    if batch_size > len(indices):
         raise ValueError(
-            "BATCH_SIZE {} is larger than the {} training images.".format(batch_size, len(images))
+            "BATCH_SIZE {} is larger than the {} training images.".format(batch_size, len(indices))
         )
-    steps = len(images) // batch_size
+    steps = len(indices) // batch_size
 
     @functools.lru_cache(maxsize=2)
     def order(epoch):
-        return np.random.RandomState([seed, epoch]).permutation(len(images))
+        return np.random.RandomState([seed, epoch]).permutation(indices)
 
     def read(number):
         epoch, step = divmod(int(number), steps)

@@ -35,7 +35,7 @@ DECAY_PER_EPOCH = 0.9875  # exponential: factor of the rate per epoch after the 
 BATCH_SIZE = 512  # images per update of the weights
 MICRO_BATCH_SIZE = (
     -1
-)  # images per gradient pass; 0 = all of a batch, -1 = all on a GPU, 64 on a CPU
+)  # images per gradient pass; 0 = all of a batch, -1 = all on a GPU, 32 on a CPU
 EPOCHS = 100  # passes over the training images, at most
 TIME_LIMIT_MINUTES = 0.0  # fits the whole schedule into so many minutes; 0 = no limit
 EARLY_STOPPING_PATIENCE = 0  # epochs without better validation accuracy that end the run; 0 = off

@@ -51,6 +51,21 @@ def has_gpu() -> bool:
     return bool(gpus())
 
 
+def cpu_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_threads_per_operation(threads: int) -> None:
+    """Let each operation use so many threads; TensorFlow takes that only before its first one."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        pass
+
+
 def runtime_name() -> str:
     """Return this runtime in words, for example "TensorFlow 2.10.0, Python 3.10.13, Linux"."""
     return "TensorFlow {}, Python {}, {}".format(
@@ -73,4 +88,4 @@ def device_name() -> str:
     found = gpus()
     if found:
         return "{} {}".format(gpu_device_type(), found[0].name.rsplit(":", 1)[-1])
-    return "CPU ({} cores)".format(os.cpu_count())
+    return "CPU ({} cores)".format(cpu_cores())

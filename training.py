@@ -25,14 +25,26 @@ from command_line import check_ranges
 from data_augmentations import augmentation_pipeline
 from metrics import accuracy_and_loss, softmax
 from optimization import LearningRate, optimizer_for
-from runtime import device_name, has_gpu, keras, runtime_name, summary, tf, versions
+from runtime import (
+    cpu_cores,
+    device_name,
+    has_gpu,
+    keras,
+    runtime_name,
+    summary,
+    tf,
+    use_threads_per_operation,
+    versions,
+)
 from stop_signals import StopSignals
 from training_step import CLASSIFICATION, Classification, Predictor, TrainingStep
 
 # Images per gradient pass on a CPU: small enough that the activations stay in its cache.
-CPU_MICRO_BATCH_SIZE = 64
-# Inference keeps no activations for a gradient.
-PREDICTION_BATCH_SIZE = 256
+CPU_MICRO_BATCH_SIZE = 32
+# Each pass is traced by itself, and start-up shall stay short on a CPU of many cores.
+MOST_PASSES_AT_ONCE = 4
+# Images at once in inference, which keeps no activations for a gradient.
+PREDICTION_BATCH_SIZE = 128
 
 # Bytes that weights.h5 has, at most, besides twice its numbers.
 ROOM_FOR_NAMES = 2**20
@@ -64,6 +76,7 @@ def train(
         settings = run_directory.take_over_settings(folder, settings)
         build_model = run_directory.take_over_model(folder, build_model)
     check_ranges(settings)
+    prepare_device(settings)
     dataset = datasets.load(
         settings.DATASET,
         settings.DATA_DIR,
@@ -112,6 +125,24 @@ def micro_batch_size(settings) -> int:
     return size or settings.BATCH_SIZE
 
 
+def passes_at_once(settings) -> int:
+    """Return how many gradient passes run side by side: on a CPU one per core, on a GPU one."""
+    if has_gpu():
+        return 1
+    passes = settings.BATCH_SIZE // micro_batch_size(settings)
+    most = min(cpu_cores(), MOST_PASSES_AT_ONCE)
+    return max(number for number in range(1, most + 1) if passes % number == 0)
+
+
+def prepare_device(settings) -> None:
+    """Share the cores of a CPU out among the passes, before TensorFlow starts.
+
+    Passes on a core each waste less time than operations that share all cores, one after the other.
+    """
+    if not has_gpu():
+        use_threads_per_operation(max(cpu_cores() // passes_at_once(settings), 1))
+
+
 def training_step_for(model: "keras.Model", settings, objective=CLASSIFICATION) -> TrainingStep:
     """Return the training step of a model as the settings describe it."""
     optimizer = optimizer_for(
@@ -122,12 +153,19 @@ def training_step_for(model: "keras.Model", settings, objective=CLASSIFICATION) 
         optimizer,
         batch_size=settings.BATCH_SIZE,
         micro_batch_size=micro_batch_size(settings),
+        passes_at_once=passes_at_once(settings),
         label_smoothing=settings.LABEL_SMOOTHING,
         gradient_clip_norm=settings.GRADIENT_CLIP_NORM,
         ema_decay=settings.EMA_DECAY,
         seed=settings.SEED,
         objective=objective,
     )
+
+
+def predictor_for(model: "keras.Model", settings) -> Predictor:
+    """Return what gives the logits of a model while it trains as the settings say."""
+    at_once = passes_at_once(settings)
+    return Predictor(model, PREDICTION_BATCH_SIZE // at_once, at_once)
 
 
 class Run:
@@ -170,7 +208,7 @@ class Run:
             # The run itself, where a folder of runs was given: settings.json shall name it.
             settings.INITIAL_RUN = str(transfer.start_from(self.model, settings.INITIAL_RUN))
         self.step = training_step_for(self.model, settings, objective)
-        self.predict = Predictor(self.model, PREDICTION_BATCH_SIZE)
+        self.predict = predictor_for(self.model, settings)
         self.schedule = LearningRate(
             settings.SCHEDULE,
             settings.LEARNING_RATE,
@@ -209,14 +247,15 @@ class Run:
         settings, progress = self.settings, self.progress
         batches = iter(
             datasets.training_batches(
-                self.dataset.x_train[self.training_indices],
-                self.dataset.y_train[self.training_indices],
+                self.dataset.x_train,
+                self.dataset.y_train,
                 settings.BATCH_SIZE,
                 self.augment,
                 settings.SEED,
                 settings.EPOCHS,
                 first_epoch=progress["epoch"],
                 first_step=progress["step"],
+                indices=self.training_indices,
             )
         )
         with stop_signals.postponed():

@@ -59,6 +59,7 @@ class TrainingStep:
 
     With a micro_batch_size the batch passes through the model in pieces whose gradients are added
     up: the same update to rounding, in less memory. (Batch normalisation then sees the pieces.)
+    So many passes_at_once stand in one graph, where TensorFlow runs them side by side.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TrainingStep:
         optimizer,
         batch_size: int,
         micro_batch_size: int = 0,
+        passes_at_once: int = 1,
         label_smoothing: float = 0.0,
         gradient_clip_norm: float = 0.0,
         ema_decay: float = 0.0,
@@ -79,6 +81,7 @@ class TrainingStep:
         self.optimizer = optimizer
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size or batch_size
+        self.images_at_once = self.micro_batch_size * passes_at_once
         self.label_smoothing = label_smoothing
         self.gradient_clip_norm = gradient_clip_norm
         self.ema_decay = ema_decay
@@ -87,7 +90,7 @@ class TrainingStep:
         if ema_decay:
             self.averages = [tf.Variable(weight, trainable=False) for weight in model.weights]
         self.gradient_sums: List["tf.Variable"] = []
-        if self.micro_batch_size < batch_size:
+        if self.images_at_once < batch_size:
             self.gradient_sums = [
                 tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables
             ]
@@ -106,8 +109,8 @@ class TrainingStep:
         if not self.gradient_sums:
             return self._whole_step(images, labels, step, learning_rate)
         loss, accuracy = 0.0, 0.0
-        for first in range(0, self.batch_size, self.micro_batch_size):
-            piece = slice(first, first + self.micro_batch_size)
+        for first in range(0, self.batch_size, self.images_at_once):
+            piece = slice(first, first + self.images_at_once)
             piece_loss, piece_accuracy = self._add_gradients(
                 images[piece], labels[piece], step, tf.constant(first, tf.int32)
             )
@@ -122,7 +125,7 @@ class TrainingStep:
         return loss, accuracy
 
     def add_gradients(self, images, labels, step, first):
-        """Add the gradients of the piece of the batch that starts at image `first` to the sums."""
+        """Add the gradients of that part of the batch that starts at image `first` to the sums."""
         gradients, loss, accuracy = self._gradients(images, labels, step, first)
         for total, gradient in zip(self.gradient_sums, gradients):
             total.assign_add(gradient)
@@ -135,6 +138,19 @@ class TrainingStep:
             total.assign(tf.zeros_like(total))
 
     def _gradients(self, images, labels, step, first) -> Tuple[list, "tf.Tensor", "tf.Tensor"]:
+        """Add up the passes over images; as none waits for another, they run side by side."""
+        size = self.micro_batch_size
+        if size == self.images_at_once:
+            return self._pass(images, labels, step, first)
+        gradients, losses, accuracies = zip(
+            *(
+                self._pass(images[i : i + size], labels[i : i + size], step, first + i)
+                for i in range(0, self.images_at_once, size)
+            )
+        )
+        return [tf.add_n(each) for each in zip(*gradients)], tf.add_n(losses), tf.add_n(accuracies)
+
+    def _pass(self, images, labels, step, first) -> Tuple[list, "tf.Tensor", "tf.Tensor"]:
         with tf.GradientTape() as tape:
             with random_numbers_from(tf.stack([step, self.seed + first])):
                 outputs = self.training_model(images, training=True)
@@ -172,12 +188,23 @@ class TrainingStep:
 
 
 class Predictor:
-    """Give the logits of a model for any number of images, in inference mode."""
+    """Give the logits of a model for any number of images, in inference mode.
 
-    def __init__(self, model: "keras.Model", batch_size: int):
+    So many passes_at_once, of batch_size images each, run side by side.
+    """
+
+    def __init__(self, model: "keras.Model", batch_size: int, passes_at_once: int = 1):
         self.model = model
-        self.batch_size = batch_size
-        self._logits = tf.function(lambda images: model(images, training=False))
+        self.passes_at_once = passes_at_once
+        self.images_at_once = batch_size * passes_at_once
+        self._logits = tf.function(self.logits)
+
+    def logits(self, images) -> "tf.Tensor":
+        """Return the logits of images_at_once images, float32 (images_at_once, classes)."""
+        if self.passes_at_once == 1:
+            return self.model(images, training=False)
+        pieces = tf.split(images, self.passes_at_once)
+        return tf.concat([self.model(piece, training=False) for piece in pieces], axis=0)
 
     def __call__(self, images: np.ndarray, weights: Optional[Sequence] = None) -> np.ndarray:
         """Return the logits of images, float32 (count, classes).
@@ -189,15 +216,17 @@ class Predictor:
         if weights is not None:
             self.model.set_weights(weights)
         try:
-            logits = [self._batch(images, i) for i in range(0, len(images), self.batch_size)]
+            logits = [
+                self._at_once(images, first) for first in range(0, len(images), self.images_at_once)
+            ]
         finally:
             if own_weights is not None:
                 self.model.set_weights(own_weights)
         return np.concatenate(logits)
 
-    def _batch(self, images: np.ndarray, first: int) -> np.ndarray:
-        batch = images[first : first + self.batch_size]
-        missing = self.batch_size - len(batch)
+    def _at_once(self, images: np.ndarray, first: int) -> np.ndarray:
+        batch = images[first : first + self.images_at_once]
+        missing = self.images_at_once - len(batch)
         # Always the same shape: a new one would be traced again, and compiled again by DirectML.
         padded = np.concatenate([batch, np.zeros((missing,) + batch.shape[1:], batch.dtype)])
         return self._logits(tf.constant(padded)).numpy()[: len(batch)]

@@ -250,3 +250,20 @@ def test_positions_can_start_at_zero_and_patches_can_be_a_convolution():
     np.testing.assert_allclose(
         stem(some_images(1)).numpy()[0, 6], np.tensordot(normalized, kernel, 3), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("build", MODELS)
+def test_batch_normalisation_in_passes_side_by_side_follows_one_after_the_other(build):
+    start = build().get_weights()
+    labels = tf.constant(np.arange(8, dtype=np.int32))
+    weights = []
+    for at_once in (4, 4, 1):
+        model = build()
+        model.set_weights(start)
+        step = step_of(model, micro_batch_size=2, passes_at_once=at_once)
+        for number in range(3):
+            step(tf.constant(some_images()), labels, number, 0.01)
+        weights.append(model.get_weights())
+    for one, same, in_turn in zip(*weights):
+        np.testing.assert_array_equal(one, same)
+        np.testing.assert_allclose(one, in_turn, rtol=1e-3, atol=1e-4)

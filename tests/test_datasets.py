@@ -443,6 +443,24 @@ def test_training_resumed_anywhere_sees_the_same_batches():
                 np.testing.assert_array_equal(one, other)
 
 
+def test_batches_of_some_of_the_images_are_those_of_a_copy_of_them():
+    images, labels = numbered_images(30)
+    indices = np.flatnonzero(labels % 3)
+    chosen = collect(
+        datasets.training_batches(images, labels, 6, seed_as_label, 7, 3, 1, 2, indices=indices)
+    )
+    copied = collect(
+        datasets.training_batches(images[indices], labels[indices], 6, seed_as_label, 7, 3, 1, 2)
+    )
+    assert len(chosen) == len(copied) == 4
+    for one, other in zip(chosen, copied):
+        assert set(one[1]) <= set(indices)
+        for part, expected in zip(one, other):
+            np.testing.assert_array_equal(part, expected)
+    with pytest.raises(ValueError, match="21.*20 training images"):
+        datasets.training_batches(images, labels, 21, seed_as_label, 7, 3, indices=indices)
+
+
 def test_another_seed_gives_other_batches():
     images, labels = numbered_images(20)
     first, second = (

@@ -11,7 +11,7 @@ import train_cifar10
 from command_line import settings_from
 from optimization import OPTIMIZERS, Adam
 from runtime import gpu_device_type, keras, tf
-from training_step import TrainingStep
+from training_step import Classification, TrainingStep
 from vit_model import REPRESENTATIONS, STEMS
 
 # Only the sizes are small; the operations are those of the full size.
@@ -194,13 +194,25 @@ def test_shapes_and_constants_launch_nothing():
     assert audit.types == {"Mul": 1} and audit.launches == 1
 
 
-def test_micro_batches_count_once_for_every_piece():
+def test_micro_batches_count_once_for_every_piece(monkeypatch):
+    # However many cores there are: without a GPU, several pieces may stand side by side.
+    monkeypatch.setattr("training.cpu_cores", lambda: 1)
     audit = audit_of("--micro-batch-size 2")
     (_, pieces, gradients), (_, once, update) = audit.parts
     assert (pieces, once) == (4, 1)
     assert audit.launches == 4 * gradients.launches + update.launches
     # The sums are added to and set back, so pieces cost more than the whole.
     assert audit.launches > audit_of("").launches
+
+
+def test_pieces_side_by_side_are_audited_in_the_graph_that_runs(monkeypatch):
+    monkeypatch.setattr("training.has_gpu", lambda: False)
+    monkeypatch.setattr("training.cpu_cores", lambda: 2)
+    ((_, pieces, pair), _) = audit_of("--micro-batch-size 2").parts
+    assert pieces == 2
+    monkeypatch.setattr("training.cpu_cores", lambda: 1)
+    (_, _, one), _ = audit_of("--micro-batch-size 2").parts
+    assert 1.5 * one.launches < pair.launches < 2.5 * one.launches
 
 
 def test_a_script_is_audited_from_the_command(capsys, tmp_path):
@@ -234,3 +246,26 @@ def test_a_fallback_ends_the_command_with_one(capsys, monkeypatch, directml):
     monkeypatch.setattr(train_cifar10, "build_model", bad_model)
     assert kernel_audit.audit_script("train_cifar10", "--batch-size", "4") == 1
     assert "RandomShuffle" in capsys.readouterr().out
+
+
+class ShufflingObjective(Classification):
+    def losses(self, labels, outputs, label_smoothing):
+        return super().losses(labels, tf.random.shuffle(outputs), label_smoothing)
+
+
+def test_an_objective_of_the_script_is_audited(capsys, monkeypatch, directml):
+    monkeypatch.setattr(
+        train_cifar10, "build_objective", lambda settings: ShufflingObjective(), raising=False
+    )
+    assert kernel_audit.audit_script("train_cifar10", *SMALL) == 1
+    text = capsys.readouterr().out
+    assert "RandomShuffle" in text and "not audited" not in text
+    # The prediction has no loss.
+    assert "Every operation of the prediction has a DirectML kernel." in text
+
+
+def test_an_objective_without_its_teacher_is_named(capsys, tmp_path):
+    flags = SMALL + ["--teacher-run", str(tmp_path / "no_run")]
+    assert kernel_audit.audit_script("recipes.distilled_cifar10", *flags) == 0
+    last = capsys.readouterr().out.strip().split("\n")[-1]
+    assert "objective was not audited" in last and str(tmp_path / "no_run") in last

@@ -102,6 +102,21 @@ def test_every_operation_of_a_recipe_has_a_directml_kernel(recipe, finished):
     assert not {"Einsum", "RandomShuffle", "ImageProjectiveTransformV3"} & kinds
 
 
+def test_the_audit_of_a_student_includes_its_teacher(finished, capsys):
+    runs = finished("resnet_cifar10").parent.parent
+    flags = flags_of("distilled_cifar10", runs)
+    counts = []
+    for more in ([], ["--teacher-run", str(runs / "nowhere")]):
+        assert kernel_audit.audit_script("recipes.distilled_cifar10", *flags, *more) == 0
+        text = capsys.readouterr().out
+        assert ("objective was not audited" in text) == bool(more)
+        step = next(line for line in text.split("\n") if line.startswith("one step"))
+        counts.append([int(number) for number in step.split()[2:]])
+    with_teacher, without = counts
+    # A residual network of 8 layers has three blocks of two convolutions.
+    assert all(more > less + 20 for more, less in zip(with_teacher, without))
+
+
 def test_fine_tuning_starts_from_all_of_the_other_run_but_its_head(finished):
     pretrained = FinishedRun(finished("pretrain_cifar100"))
     script = script_of("finetune_cifar10")

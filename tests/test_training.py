@@ -2,16 +2,18 @@
 
 import csv
 import json
+import types
 
 import numpy as np
 import pytest
 
 import datasets
 import train_cifar10
+import training
 from data_augmentations import augmentation_pipeline
 from metrics import accuracy_and_loss
 from runtime import tf
-from training import micro_batch_size
+from training import micro_batch_size, passes_at_once
 from training_step import Predictor
 from vit_model import vision_transformer
 
@@ -156,3 +158,17 @@ def test_micro_batches_fit_the_device():
     assert micro_batch_size(Settings) == (96 if on_gpu else 32)
     Settings.MICRO_BATCH_SIZE = 0
     assert micro_batch_size(Settings) == 96
+    assert passes_at_once(Settings) == 1
+
+
+def test_passes_side_by_side_divide_the_passes_of_a_batch(monkeypatch):
+    monkeypatch.setattr(training, "has_gpu", lambda: False)
+    found = {}
+    for cores in (1, 2, 6):
+        monkeypatch.setattr(training, "cpu_cores", lambda: cores)
+        for batch_size in (32, 96, 512):
+            settings = types.SimpleNamespace(BATCH_SIZE=batch_size, MICRO_BATCH_SIZE=-1)
+            found[cores, batch_size] = passes_at_once(settings)
+    assert [found[1, size] for size in (32, 96, 512)] == [1, 1, 1]
+    assert [found[2, size] for size in (32, 96, 512)] == [1, 1, 2]
+    assert [found[6, size] for size in (32, 96, 512)] == [1, 3, 4]

@@ -80,13 +80,30 @@ def test_pieces_of_a_batch_make_the_update_of_the_whole(clip):
         np.testing.assert_allclose(value, other_value, atol=2e-5)
 
 
+@pytest.mark.parametrize("passes_at_once", [2, 4])
+def test_passes_side_by_side_are_those_one_after_the_other(passes_at_once):
+    start = small_model(dropout_rate=0.3).get_weights()
+    weights = []
+    for at_once in (1, passes_at_once):
+        model = small_model(dropout_rate=0.3)
+        model.set_weights(start)
+        step = new_step(model, "sgd", micro_batch_size=4, passes_at_once=at_once)
+        for number in range(2):
+            step(*batch(), step=number, learning_rate=0.1)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+    logits = [Predictor(model, BATCH, at_once)(some_images(21)) for at_once in (1, passes_at_once)]
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
+
+
 def test_a_step_is_a_function_of_its_number():
     weights = []
     start = small_model(dropout_rate=0.3, stochastic_depth_rate=0.3).get_weights()
     for numbers in ([3, 4], [3, 4], [3, 5]):
         model = small_model(dropout_rate=0.3, stochastic_depth_rate=0.3)
         model.set_weights(start)
-        step = new_step(model, micro_batch_size=8)
+        step = new_step(model, micro_batch_size=4, passes_at_once=2)
         for number in numbers:
             step(*batch(), step=number, learning_rate=0.01)
         weights.append(model.get_weights())
