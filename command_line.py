@@ -165,12 +165,20 @@ def _add_flag(group, constant: Constant) -> None:
     elif isinstance(constant.value, bool):
         options.update(type=_yes_or_no, metavar="YES/NO")
     elif isinstance(constant.value, (tuple, list)):
-        kind = type(constant.value[0]) if constant.value else str
-        options.update(type=kind, nargs="*", metavar=kind.__name__.upper())
+        kind = type(constant.value[0]) if constant.value else _number_or_text
+        options.update(type=kind, nargs="*", metavar=kind.__name__.upper().strip("_"))
     else:
         kind = type(constant.value)
         options.update(type=kind, metavar={str: "TEXT"}.get(kind, kind.__name__.upper()))
     group.add_argument(constant.flag, **options)
+
+
+def _number_or_text(text: str) -> Any:
+    """Return the int that text stands for, or text: an empty constant does not tell its type."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def _yes_or_no(text: str) -> bool:

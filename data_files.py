@@ -139,13 +139,17 @@ def check_arrays(
 
 
 class ImageFolder(NamedTuple):
-    """The files of an image folder: paths and int32 labels; test is None without a test folder."""
+    """The files of an image folder: paths and int32 labels; test is None without a test folder.
+
+    ignored are the paths of the other files in the folders of classes.
+    """
 
     class_names: List[str]
     train_paths: np.ndarray
     train_labels: np.ndarray
     test_paths: Optional[np.ndarray]
     test_labels: Optional[np.ndarray]
+    ignored: List[str]
 
 
 def list_image_folder(directory: str) -> ImageFolder:
@@ -163,7 +167,7 @@ def list_image_folder(directory: str) -> ImageFolder:
                 directory, ", ".join(class_names) or "none"
             )
         )
-    train_paths, train_labels = _list_classes(
+    train_paths, train_labels, ignored = _list_classes(
         train if is_split else directory, class_names, directory
     )
     missing = np.setdiff1d(np.arange(len(class_names)), train_labels)
@@ -174,14 +178,15 @@ def list_image_folder(directory: str) -> ImageFolder:
             )
         )
     if not (is_split and _subfolders(test)):
-        return ImageFolder(class_names, train_paths, train_labels, None, None)
+        return ImageFolder(class_names, train_paths, train_labels, None, None, ignored)
     unknown = sorted(set(_subfolders(test)) - set(class_names))
     if unknown:
         raise ValueError("{}: class {!r} is in test but not in train".format(directory, unknown[0]))
-    test_paths, test_labels = _list_classes(test, class_names, directory)
+    test_paths, test_labels, ignored_in_test = _list_classes(test, class_names, directory)
     if not len(test_paths):
         raise ValueError("{}: the folder test holds no image".format(directory))
-    return ImageFolder(class_names, train_paths, train_labels, test_paths, test_labels)
+    ignored += ignored_in_test
+    return ImageFolder(class_names, train_paths, train_labels, test_paths, test_labels, ignored)
 
 
 def _subfolders(directory: str) -> List[str]:
@@ -196,16 +201,19 @@ def _subfolders(directory: str) -> List[str]:
 
 def _list_classes(
     directory: str, class_names: Sequence[str], root: str
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> Tuple[np.ndarray, np.ndarray, List[str]]:
     real_root = os.path.join(os.path.realpath(root), "")
-    paths, labels = [], []
+    paths, labels, ignored = [], [], []
     for label, class_name in enumerate(class_names):
         folder = os.path.join(directory, class_name)
         if not os.path.isdir(folder):
             continue
         for name in sorted(os.listdir(folder)):
             path = os.path.join(folder, name)
-            if name.startswith(".") or not name.lower().endswith(EXTENSIONS):
+            if name.startswith("."):
+                continue
+            if not name.lower().endswith(EXTENSIONS):
+                ignored.append(path)
                 continue
             if not os.path.realpath(path).startswith(real_root):
                 raise ValueError("{}: this link leaves the image folder {}".format(path, root))
@@ -213,7 +221,7 @@ def _list_classes(
             if os.path.isfile(path):
                 paths.append(path)
                 labels.append(label)
-    return np.array(paths, object), np.array(labels, np.int32)
+    return np.array(paths, object), np.array(labels, np.int32), ignored
 
 
 def decode_images(
@@ -257,11 +265,11 @@ def decode_images(
             grey.append(is_grey)
     notes = []
     if unreadable:
-        notes.append("{} unreadable files skipped: {}".format(*_count_and_names(unreadable, root)))
+        notes.append("{} unreadable files skipped: {}".format(*count_and_names(unreadable, root)))
     if too_large:
         notes.append(
             "{} images of more than {:,} pixels skipped: {}".format(
-                len(too_large), Image.MAX_IMAGE_PIXELS, _count_and_names(too_large, root)[1]
+                len(too_large), Image.MAX_IMAGE_PIXELS, count_and_names(too_large, root)[1]
             )
         )
     if images is None:
@@ -317,6 +325,7 @@ def _empty(count: int, image_shape: Tuple[int, ...], name: str) -> np.ndarray:
     return np.empty((count,) + tuple(image_shape), np.uint8)
 
 
-def _count_and_names(paths: Sequence[str], root: str) -> Tuple[int, str]:
+def count_and_names(paths: Sequence[str], root: str) -> Tuple[int, str]:
+    """Return how many paths there are, and the names of the first few as seen from the root."""
     names = ", ".join(os.path.relpath(path, root) for path in paths[:5])
     return len(paths), names + (", ..." if len(paths) > 5 else "")

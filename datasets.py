@@ -143,6 +143,12 @@ def _find(name_or_path: str, data_dir: str) -> Tuple[str, Optional[str]]:
 def _load_folder(directory: str, image_size: int, images_per_class: int, seed: int):
     files = data_files.list_image_folder(directory)
     notes = []
+    if files.ignored:
+        notes.append(
+            "{} files ignored, for their names are not those of images: {}".format(
+                *data_files.count_and_names(files.ignored, directory)
+            )
+        )
     if files.test_paths is None:
         try:
             train, test = validation_split(files.train_labels, TEST_FRACTION, TEST_SEED)

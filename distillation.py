@@ -72,9 +72,8 @@ class Distillation:
             own, other = getattr(student, what), getattr(self.teacher, what)
             if own != other:
                 raise ValueError(
-                    "TEACHER_RUN: the teacher's {} is {}, the student's {}.".format(
-                        what, other[1:], own[1:]
-                    )
+                    "TEACHER_RUN: the teacher's {} is {}, the student's {}. Train a teacher on the "
+                    "same DATASET with the same IMAGE_SIZE.".format(what, other[1:], own[1:])
                 )
         names = {layer.name for layer in student.layers}
         outputs = [

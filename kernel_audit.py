@@ -20,7 +20,7 @@ from data_augmentations import mixes_labels
 from environment import PLUGIN
 from runtime import gpu_device_type, runtime_name, tf
 from training import PREDICTION_BATCH_SIZE, training_step_for
-from training_step import Predictor, TrainingStep
+from training_step import CLASSIFICATION, Predictor, TrainingStep
 
 # (image shape, classes) of the data sets that a script can name.
 DATASETS = {
@@ -166,13 +166,14 @@ def audit_training_step(
     cutmix, float32 (batch, number_of_classes), else int32 (batch,).
     """
     step, rate = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32)
-    size, piece = training_step.batch_size, training_step.micro_batch_size
+    size, piece = training_step.batch_size, training_step.images_at_once
     images = tf.TensorSpec((piece,) + tuple(image_shape), tf.uint8)
     labels = tf.TensorSpec((piece,), tf.int32)
     if soft_labels:
         labels = tf.TensorSpec((piece, number_of_classes), tf.float32)
-    layers = {module.name for module in training_step.model.submodules if hasattr(module, "name")}
-    layers.discard(training_step.model.name)
+    model = training_step.training_model
+    layers = {module.name for module in model.submodules if hasattr(module, "name")}
+    layers -= {model.name, training_step.model.name}
     if training_step.gradient_sums:
         add = audit_function(
             training_step._add_gradients, images, labels, step, step, layers=layers
@@ -338,18 +339,25 @@ def audit_script(name_or_path: str, *flags: str) -> int:
     """Print the audit of a script's training step; return 1 if anything lacks a kernel, else 0.
 
     name_or_path is a file such as train_cifar10.py or a module such as recipes.mnist; flags are
-    those of the script. Raises ValueError for a script that cannot be audited.
+    those of the script. An objective that cannot be built, because its teacher is not there, is
+    named, and the ordinary one audited. Raises ValueError for a script that cannot be audited.
     """
     script = _load(name_or_path)
     if not hasattr(script, "build_model"):
         raise ValueError("{} has no build_model(settings): nothing to audit.".format(name_or_path))
     settings = settings_from(vars(script), flags)
-    audit = audit_settings(script.build_model(settings), settings)
-    print("{}\n{}".format(settings.program, audit.text()))
+    objective, notes = CLASSIFICATION, []
+    if hasattr(script, "build_objective"):
+        try:
+            objective = script.build_objective(settings)
+        except ValueError as problem:
+            notes = ["The script's own objective was not audited: {}".format(problem)]
+    audit = audit_settings(script.build_model(settings), settings, objective)
+    print("\n".join([settings.program, audit.text()] + notes))
     return int(has_directml_kernels() and bool(audit.fallbacks + audit.prediction.fallbacks))
 
 
-def audit_settings(build_model: partial, settings) -> Audit:
+def audit_settings(build_model: partial, settings, objective=CLASSIFICATION) -> Audit:
     """Audit the training step that `training.train` would run, on a GPU, for these settings."""
     if settings.DATASET not in DATASETS:
         raise ValueError(
@@ -366,9 +374,9 @@ def audit_settings(build_model: partial, settings) -> Audit:
         mean=[127.5] * image_shape[-1],
         std=[64.0] * image_shape[-1],
     )
-    if settings.MICRO_BATCH_SIZE == -1:
-        settings.MICRO_BATCH_SIZE = 0  # as on a GPU
-    step = training_step_for(model, settings)
+    # As on a GPU: one pass at once, of the whole batch unless the settings say otherwise.
+    settings.MICRO_BATCH_SIZE = max(settings.MICRO_BATCH_SIZE, 0)
+    step = training_step_for(model, settings, objective, at_once=1)
     return audit_training_step(step, image_shape, classes, mixes_labels(settings.AUGMENTATIONS))
 
 

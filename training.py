@@ -4,7 +4,6 @@ Validation images are split off the training images, and choose the best weights
 are looked at once, at the end, with those weights.
 """
 
-import math
 import sys
 import time
 from functools import partial
@@ -23,26 +22,13 @@ import run_directory
 import transfer
 from command_line import check_ranges
 from data_augmentations import augmentation_pipeline
+from gradient_passes import micro_batch_size, passes_at_once, prepare_device
 from metrics import accuracy_and_loss, softmax
 from optimization import LearningRate, optimizer_for
-from runtime import (
-    cpu_cores,
-    device_name,
-    has_gpu,
-    keras,
-    runtime_name,
-    summary,
-    tf,
-    use_threads_per_operation,
-    versions,
-)
+from runtime import device_name, has_gpu, keras, runtime_name, summary, tf, versions
 from stop_signals import StopSignals
 from training_step import CLASSIFICATION, Classification, Predictor, TrainingStep
 
-# Images per gradient pass on a CPU: small enough that the activations stay in its cache.
-CPU_MICRO_BATCH_SIZE = 32
-# Each pass is traced by itself, and start-up shall stay short on a CPU of many cores.
-MOST_PASSES_AT_ONCE = 4
 # Images at once in inference, which keeps no activations for a gradient.
 PREDICTION_BATCH_SIZE = 128
 
@@ -109,42 +95,13 @@ def train(
     return folder
 
 
-def micro_batch_size(settings) -> int:
-    """Return the images per gradient pass that MICRO_BATCH_SIZE stands for on this device."""
-    size = settings.MICRO_BATCH_SIZE
-    if size == -1:
-        if has_gpu():
-            return settings.BATCH_SIZE
-        return math.gcd(settings.BATCH_SIZE, CPU_MICRO_BATCH_SIZE)
-    if size and settings.BATCH_SIZE % size:
-        raise ValueError(
-            "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(
-                size, settings.BATCH_SIZE
-            )
-        )
-    return size or settings.BATCH_SIZE
+def training_step_for(
+    model: "keras.Model", settings, objective=CLASSIFICATION, at_once: int = 0
+) -> TrainingStep:
+    """Return the training step of a model as the settings describe it.
 
-
-def passes_at_once(settings) -> int:
-    """Return how many gradient passes run side by side: on a CPU one per core, on a GPU one."""
-    if has_gpu():
-        return 1
-    passes = settings.BATCH_SIZE // micro_batch_size(settings)
-    most = min(cpu_cores(), MOST_PASSES_AT_ONCE)
-    return max(number for number in range(1, most + 1) if passes % number == 0)
-
-
-def prepare_device(settings) -> None:
-    """Share the cores of a CPU out among the passes, before TensorFlow starts.
-
-    Passes on a core each waste less time than operations that share all cores, one after the other.
+    at_once gradient passes stand in one graph; 0 = as many as suit this device.
     """
-    if not has_gpu():
-        use_threads_per_operation(max(cpu_cores() // passes_at_once(settings), 1))
-
-
-def training_step_for(model: "keras.Model", settings, objective=CLASSIFICATION) -> TrainingStep:
-    """Return the training step of a model as the settings describe it."""
     optimizer = optimizer_for(
         settings.OPTIMIZER, model.trainable_variables, settings.WEIGHT_DECAY, settings.MOMENTUM
     )
@@ -153,7 +110,7 @@ def training_step_for(model: "keras.Model", settings, objective=CLASSIFICATION) 
         optimizer,
         batch_size=settings.BATCH_SIZE,
         micro_batch_size=micro_batch_size(settings),
-        passes_at_once=passes_at_once(settings),
+        passes_at_once=at_once or passes_at_once(settings),
         label_smoothing=settings.LABEL_SMOOTHING,
         gradient_clip_norm=settings.GRADIENT_CLIP_NORM,
         ema_decay=settings.EMA_DECAY,
@@ -203,7 +160,9 @@ class Run:
             "arguments": build_model.keywords,
             "class_names": list(dataset.class_names),
         }
-        self.model = build_model(**self.dataset_facts)
+        # Keras would rewrite the source of every layer for branches on values, which none has.
+        build = tf.autograph.experimental.do_not_convert(build_model)
+        self.model = build(**self.dataset_facts)
         if settings.INITIAL_RUN:
             # The run itself, where a folder of runs was given: settings.json shall name it.
             settings.INITIAL_RUN = str(transfer.start_from(self.model, settings.INITIAL_RUN))

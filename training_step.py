@@ -94,9 +94,10 @@ class TrainingStep:
             self.gradient_sums = [
                 tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables
             ]
-        self._whole_step = tf.function(self.whole_step)
-        self._add_gradients = tf.function(self.add_gradients)
-        self._update_from_sums = tf.function(self.update_from_sums)
+        # Nothing in here branches on values, so that rewriting the sources would only take time.
+        self._whole_step = tf.function(self.whole_step, autograph=False)
+        self._add_gradients = tf.function(self.add_gradients, autograph=False)
+        self._update_from_sums = tf.function(self.update_from_sums, autograph=False)
 
     def __call__(self, images, labels, step: int, learning_rate: float):
         """Train on one batch; return the loss and accuracy of it, float32 scalars.
@@ -197,7 +198,7 @@ class Predictor:
         self.model = model
         self.passes_at_once = passes_at_once
         self.images_at_once = batch_size * passes_at_once
-        self._logits = tf.function(self.logits)
+        self._logits = tf.function(self.logits, autograph=False)
 
     def logits(self, images) -> "tf.Tensor":
         """Return the logits of images_at_once images, float32 (images_at_once, classes)."""

@@ -29,11 +29,14 @@ def start_from(model: "keras.Model", folder: Union[str, Path]) -> Path:
         if _shapes(own.get(name)) != _shapes(other.get(name))
     ]
     if differences:
-        raise ValueError(
-            "INITIAL_RUN is {}: its model is another one. {}.".format(
-                run.folder, "; ".join(differences)
-            )
+        message = "INITIAL_RUN is {}: its model is another one. {}.".format(
+            run.folder, "; ".join(differences)
         )
+        if model.input_shape[1:3] != run.image_shape[:2]:
+            message += " Its images are {} x {} pixels, these {} x {}: IMAGE_SIZE resizes.".format(
+                *run.image_shape[:2] + model.input_shape[1:3]
+            )
+        raise ValueError(message)
     for name, weights in other.items():
         model.get_layer(name).set_weights(weights)
     return run.folder

@@ -211,7 +211,7 @@ def token_grid(image_shape: Sequence[int], patch_size: int, patch_stride: int) -
         if patch_size > side or (side - patch_size) % patch_stride:
             raise ValueError(
                 "PATCH_SIZE {} with PATCH_STRIDE {} does not cover an image side of {} pixels: "
-                "{} - {} must be a multiple of {}.".format(
+                "{} - {} must be a multiple of {}. Change them, or the side by IMAGE_SIZE.".format(
                     patch_size, patch_stride, side, side, patch_size, patch_stride
                 )
             )

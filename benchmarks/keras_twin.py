@@ -1,10 +1,11 @@
 """The default Vision Transformer as the Keras documentation would write it, for comparison."""
 
-from typing import Callable, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from runtime import keras, tf
+from benchmarks import timing
+from runtime import keras, runtime_name, tf
 from short_gradients import gelu
 
 layers = keras.layers
@@ -99,14 +100,28 @@ def _in_order(values: List[np.ndarray]) -> List[np.ndarray]:
     return ordered
 
 
-def training_and_inference(
-    twin: "keras.Model", images: np.ndarray, labels: np.ndarray
-) -> Tuple[Callable, Callable]:
-    """Return a call that trains on the batch once, and one that predicts it, both to the end."""
-    adam = getattr(keras.optimizers, "legacy", keras.optimizers).Adam
+def contender(
+    images: np.ndarray,
+    labels: np.ndarray,
+    mean: Sequence[float],
+    std: Sequence[float],
+    named_weights: Sequence[Tuple[str, np.ndarray]],
+) -> Dict[str, Callable]:
+    """Return what can be called, as default_model.contender does; and a large matrix product."""
+    twin = keras_twin(mean, std)
+    take_weights(twin, named_weights)
     twin.compile(
-        optimizer=adam(1e-3),
+        optimizer=getattr(keras.optimizers, "legacy", keras.optimizers).Adam(1e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    return lambda: twin.train_on_batch(images, labels), lambda: twin.predict_on_batch(images)
+    matrix = tf.constant(timing.square_matrix())
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    return {
+        "runtime": runtime_name,
+        "parameters": twin.count_params,
+        "training": lambda: float(twin.train_on_batch(images, labels)[0]),
+        # On TensorFlow 1.15.8 it returns a tensor.
+        "inference": lambda: np.asarray(twin.predict_on_batch(images)),
+        "product": lambda: float(product()),
+    }

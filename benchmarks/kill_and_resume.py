@@ -34,7 +34,7 @@ FLAGS = (
     "--number-of-layers 2 --embedding-dim 16 --num-heads 2 --mlp-hidden-dim 32 "
     "--head-hidden-dims 32 --dropout-rate 0.1 --head-dropout-rate 0.3 --stochastic-depth-rate 0.2 "
     "--optimizer adamw --weight-decay 0.05 --ema-decay 0.9 --label-smoothing 0.1 "
-    "--gradient-clip-norm 1 --patience 1 --batch-size 64 --micro-batch-size 32 --seed 7 "
+    "--gradient-clip-norm 1 --patience 1 --batch-size 64 --micro-batch-size 16 --seed 7 "
     "--augmentations random_flip random_crop(padding=4) random_rotation random_shear random_zoom "
     "random_translation random_contrast random_brightness random_saturation random_hue "
     "random_erasing mixup cutmix"

@@ -1,11 +1,13 @@
 """The default Vision Transformer in plain PyTorch, an optional dependency of the benchmark."""
 
-from typing import Callable, Sequence, Tuple
+from typing import Callable, Dict, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+
+from benchmarks import timing
 
 
 class Attention(nn.Module):
@@ -75,28 +77,44 @@ def _in_our_order(twin: PyTorchTwin):
         yield from part.parameters()
 
 
-def training_and_inference(
-    twin: PyTorchTwin, images: np.ndarray, labels: np.ndarray, micro_batch_size: int = 0
-) -> Tuple[Callable, Callable]:
-    """Return a call that trains on the batch once, and one that predicts it, both to the end."""
+def contender(
+    images: np.ndarray,
+    labels: np.ndarray,
+    mean: Sequence[float],
+    std: Sequence[float],
+    named_weights: Sequence[Tuple[str, np.ndarray]],
+    compiled: bool = False,
+) -> Dict[str, Callable]:
+    """Return what can be called, as keras_twin.contender does."""
+    twin = PyTorchTwin(mean, std)
+    take_weights(twin, named_weights)
+    network = torch.compile(twin) if compiled else twin
     optimizer = torch.optim.Adam(twin.parameters(), lr=1e-3, fused=True)
     pixels, classes = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
-    size = micro_batch_size or len(images)
+    matrix = torch.from_numpy(timing.square_matrix())
 
-    def train():
-        twin.train()
+    def training():
+        network.train()
         optimizer.zero_grad()
-        total = 0.0
-        for piece, answers in zip(pixels.split(size), classes.split(size)):
-            loss = functional.cross_entropy(twin(piece), answers, reduction="sum") / len(images)
-            loss.backward()
-            total += loss.item()
+        loss = functional.cross_entropy(network(pixels), classes)
+        loss.backward()
         optimizer.step()
-        return total
+        return loss.item()
 
-    def infer():
-        twin.eval()
+    def inference():
+        network.eval()
         with torch.inference_mode():
-            return twin(pixels).numpy()
+            return network(pixels).numpy()
 
-    return train, infer
+    return {
+        "runtime": lambda: "PyTorch " + torch.__version__,
+        "parameters": lambda: sum(p.numel() for p in twin.parameters()),
+        "training": training,
+        "inference": inference,
+        "product": lambda: float((matrix @ matrix).sum()),
+    }
+
+
+def compiled_contender(*arguments) -> Dict[str, Callable]:
+    """Return the contender with torch.compile."""
+    return contender(*arguments, compiled=True)

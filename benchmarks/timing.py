@@ -1,5 +1,7 @@
 """Time contenders in turns, so that a machine's moods meet all of them alike."""
 
+import importlib
+import multiprocessing
 import os
 import platform
 import sys
@@ -7,6 +9,70 @@ import time
 from typing import Any, Callable, Dict, List
 
 import numpy as np
+
+# The large product of two square matrices that shows what the machine can do at most.
+PRODUCT_SIZE = 2048
+PRODUCT_FLOPS = 2 * PRODUCT_SIZE**3
+
+
+class Contender:
+    """A process for one contender, because thread settings and memory are those of a process.
+
+    factory is "module:function"; the function, called over there, returns the functions that a call
+    runs by their names. SystemExit, with one line that says why, when the contender fails.
+    """
+
+    def __init__(self, name: str, factory: str, *arguments: Any):
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, factory, arguments), daemon=True
+        )
+        self._process.start()
+        # Theirs alone now: when their process ends, so does the wait for an answer.
+        theirs.close()
+        self._answer()
+
+    def __call__(self, function: str) -> Any:
+        """Return what a function of the contender returns."""
+        self._connection.send(function)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            result, problem = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            problem = "its process ended with code {}".format(self._process.exitcode)
+        if problem:
+            raise SystemExit("{} failed: {}".format(self.name, problem))
+        return result
+
+    def __enter__(self) -> "Contender":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        # It ends by itself when nobody can call it any more, unless it is in the middle of a call.
+        self._connection.close()
+        self._process.join(timeout=5)
+        self._process.terminate()
+        self._process.join()
+
+
+def _serve(connection, factory: str, arguments: tuple) -> None:
+    """Make a contender and answer calls until the process is ended."""
+    try:
+        module, function = factory.split(":")
+        functions = getattr(importlib.import_module(module), function)(*arguments)
+        connection.send((None, None))
+        while True:
+            connection.send((functions[connection.recv()](), None))
+    except (EOFError, KeyboardInterrupt):
+        pass
+    except Exception as problem:
+        reason = " ".join("{}: {}".format(type(problem).__name__, problem).split())
+        connection.send((None, reason[:300]))
 
 
 def seconds_per_call(call: Callable[[], Any], calls: int) -> float:
@@ -33,6 +99,11 @@ def interleaved(
         for name, call in contenders.items():
             times[name].append(seconds_per_call(call, calls[name]))
     return times
+
+
+def square_matrix() -> np.ndarray:
+    """Return a matrix for the large product, float32 (PRODUCT_SIZE, PRODUCT_SIZE)."""
+    return np.random.RandomState(0).normal(size=(PRODUCT_SIZE, PRODUCT_SIZE)).astype(np.float32)
 
 
 def ratio(times: Dict[str, List[float]], ours: str, theirs: str) -> float:

@@ -44,6 +44,16 @@ def test_every_constant_is_a_flag_of_its_type(script):
         assert type(vars(settings(*argv, script=script))[name]) in (type(value), list)
 
 
+def test_an_empty_constant_takes_numbers_and_names(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text("WIDTHS = ()\nNAMES = ()\n")
+    script = {"__file__": str(path), "__doc__": "", "WIDTHS": (), "NAMES": ()}
+    settings = command_line.settings_from(
+        script, ["--widths", "32", "16", "--names", "random_flip"]
+    )
+    assert (settings.WIDTHS, settings.NAMES) == ([32, 16], ["random_flip"])
+
+
 def test_flags_that_were_given_are_told_from_defaults():
     assert settings().given == set()
     given = settings("--epochs", "100", "--augmentations", "--resume").given

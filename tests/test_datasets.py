@@ -233,7 +233,7 @@ def test_unreadable_and_grey_files_are_counted_and_named(tmp_path):
     dataset = datasets.load(path)
     notes = " ".join(dataset.notes)
     assert "2 unreadable" in notes and "torn.png" in notes and "text.jpg" in notes
-    assert "notes.txt" not in notes
+    assert "1 files ignored" in notes and os.path.join("dog", "notes.txt") in notes
     assert "1 grey images converted" in notes
     assert len(dataset.y_train) + len(dataset.y_test) == 16
     assert dataset.image_shape == (7, 7, 3)

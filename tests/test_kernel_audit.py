@@ -194,25 +194,13 @@ def test_shapes_and_constants_launch_nothing():
     assert audit.types == {"Mul": 1} and audit.launches == 1
 
 
-def test_micro_batches_count_once_for_every_piece(monkeypatch):
-    # However many cores there are: without a GPU, several pieces may stand side by side.
-    monkeypatch.setattr("training.cpu_cores", lambda: 1)
+def test_micro_batches_count_once_for_every_piece():
     audit = audit_of("--micro-batch-size 2")
     (_, pieces, gradients), (_, once, update) = audit.parts
     assert (pieces, once) == (4, 1)
     assert audit.launches == 4 * gradients.launches + update.launches
     # The sums are added to and set back, so pieces cost more than the whole.
     assert audit.launches > audit_of("").launches
-
-
-def test_pieces_side_by_side_are_audited_in_the_graph_that_runs(monkeypatch):
-    monkeypatch.setattr("training.has_gpu", lambda: False)
-    monkeypatch.setattr("training.cpu_cores", lambda: 2)
-    ((_, pieces, pair), _) = audit_of("--micro-batch-size 2").parts
-    assert pieces == 2
-    monkeypatch.setattr("training.cpu_cores", lambda: 1)
-    (_, _, one), _ = audit_of("--micro-batch-size 2").parts
-    assert 1.5 * one.launches < pair.launches < 2.5 * one.launches
 
 
 def test_a_script_is_audited_from_the_command(capsys, tmp_path):
@@ -250,7 +238,7 @@ def test_a_fallback_ends_the_command_with_one(capsys, monkeypatch, directml):
 
 class ShufflingObjective(Classification):
     def losses(self, labels, outputs, label_smoothing):
-        return super().losses(labels, tf.random.shuffle(outputs), label_smoothing)
+        return super().losses(tf.random.shuffle(labels), outputs, label_smoothing)
 
 
 def test_an_objective_of_the_script_is_audited(capsys, monkeypatch, directml):
@@ -260,12 +248,11 @@ def test_an_objective_of_the_script_is_audited(capsys, monkeypatch, directml):
     assert kernel_audit.audit_script("train_cifar10", *SMALL) == 1
     text = capsys.readouterr().out
     assert "RandomShuffle" in text and "not audited" not in text
-    # The prediction has no loss.
-    assert "Every operation of the prediction has a DirectML kernel." in text
 
 
 def test_an_objective_without_its_teacher_is_named(capsys, tmp_path):
-    flags = SMALL + ["--teacher-run", str(tmp_path / "no_run")]
+    flags = "--number-of-layers 1 --embedding-dim 8 --num-heads 2 --teacher-run".split()
+    flags += [str(tmp_path / "no_run")]
     assert kernel_audit.audit_script("recipes.distilled_cifar10", *flags) == 0
     last = capsys.readouterr().out.strip().split("\n")[-1]
     assert "objective was not audited" in last and str(tmp_path / "no_run") in last

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import command_line
 import kernel_audit
 import transfer
 from command_line import settings_from
@@ -55,20 +57,28 @@ def script_of(recipe):
     return importlib.import_module("recipes." + recipe)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run of a recipe, made when first asked for: finished("mnist")."""
-    runs = tmp_path_factory.mktemp("runs")
+def runs_made_in(runs, flags="", patch_flags=""):
+    """Return a function that makes a run of a recipe, when first asked for, and gives its folder.
+
+    flags are further ones of all recipes, patch_flags of those that cut patches.
+    """
     made = {}
 
     def run_of(recipe):
         if recipe not in made:
             if recipe in NEEDS:
                 run_of(NEEDS[recipe][1])
-            made[recipe] = script_of(recipe).main(flags_of(recipe, runs))
+            more = flags + " " + patch_flags if "--patch-size" in SMALL[recipe] else flags
+            made[recipe] = script_of(recipe).main(flags_of(recipe, runs) + more.split())
         return made[recipe]
 
     return run_of
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of a recipe, made when first asked for: finished("mnist")."""
+    return runs_made_in(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.parametrize("recipe", sorted(SMALL))
@@ -90,9 +100,9 @@ def test_every_operation_of_a_recipe_has_a_directml_kernel(recipe, finished):
     facts = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["dataset"]
     model = script.build_model(settings)(**facts)
     if hasattr(script, "build_objective"):
-        step = training_step_for(model, settings, script.build_objective(settings))
+        step = training_step_for(model, settings, script.build_objective(settings), at_once=1)
     else:
-        step = training_step_for(model, settings)
+        step = training_step_for(model, settings, at_once=1)
     audit = kernel_audit.audit_training_step(step, facts["image_shape"], facts["number_of_classes"])
     assert audit.runs > 100
     if kernel_audit.has_directml_kernels():
@@ -104,14 +114,14 @@ def test_every_operation_of_a_recipe_has_a_directml_kernel(recipe, finished):
 
 def test_the_audit_of_a_student_includes_its_teacher(finished, capsys):
     runs = finished("resnet_cifar10").parent.parent
-    flags = flags_of("distilled_cifar10", runs)
+    flags = flags_of("distilled_cifar10", runs) + ["--micro-batch-size", "0"]
     counts = []
     for more in ([], ["--teacher-run", str(runs / "nowhere")]):
         assert kernel_audit.audit_script("recipes.distilled_cifar10", *flags, *more) == 0
         text = capsys.readouterr().out
         assert ("objective was not audited" in text) == bool(more)
-        step = next(line for line in text.split("\n") if line.startswith("one step"))
-        counts.append([int(number) for number in step.split()[2:]])
+        step = next(line for line in text.split("\n") if line.startswith("training step"))
+        counts.append([int(number) for number in step.split()[3:]])
     with_teacher, without = counts
     # A residual network of 8 layers has three blocks of two convolutions.
     assert all(more > less + 20 for more, less in zip(with_teacher, without))
@@ -265,18 +275,97 @@ def test_importing_a_recipe_loads_no_tensorflow_name():
         assert not any(value is tf for value in vars(script_of(recipe)).values())
 
 
-def test_own_images_train_every_recipe_by_their_own_facts(tmp_path):
+@pytest.fixture(scope="module")
+def own_npz(tmp_path_factory):
+    """Grey images that are no squares, of classes with names."""
     random = np.random.RandomState(0)
-    for name, channels in (("cats", 1), ("dogs", 3), ("birds", 3)):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        for number in range(14):
-            pixels = random.randint(0, 256, (20, 30, channels)).astype(np.uint8).squeeze()
-            path = tmp_path / "pets" / name / "{}.png".format(number)
-            Image.fromarray(pixels).save(str(path))
-    (tmp_path / "pets" / "cats" / "broken.jpg").write_bytes(b"no picture")
-    flags = flags_of("visual_tokens_cifar10", tmp_path / "runs")
-    flags += ["--dataset", str(tmp_path / "pets"), "--image-size", "16", "--batch-size", "16"]
+    path = tmp_path_factory.mktemp("own") / "pets.npz"
+    np.savez(
+        str(path),
+        x_train=random.randint(0, 256, (60, 20, 24)).astype(np.uint8),
+        y_train=np.arange(60) % 3,
+        x_test=random.randint(0, 256, (12, 20, 24)).astype(np.uint8),
+        y_test=np.arange(12) % 3,
+        class_names=np.array(["cat", "dog", "wild bird"]),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory):
+    """Pictures of many sizes and kinds, and files that are none."""
+    random = np.random.RandomState(0)
+    folder = tmp_path_factory.mktemp("own") / "pets"
+    for name in ("birds", "cats", "dogs"):
+        (folder / name).mkdir(parents=True)
+        for number, mode in enumerate(("L", "LA", "RGB", "RGBA") * 4):
+            shape = tuple(random.randint(16, 33, 2)) + (len(mode),)
+            picture = Image.fromarray(random.randint(0, 256, shape).astype(np.uint8).squeeze())
+            ending = "jpg" if mode in ("L", "RGB") and number > 8 else "png"
+            picture.save(str(folder / name / "{}.{}".format(number, ending)))
+    (folder / "cats" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "dogs" / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(own_npz, tmp_path_factory):
+    """A finished run of a recipe on own_npz, made when first asked for."""
+    return runs_made_in(
+        tmp_path_factory.mktemp("runs"),
+        "--dataset {} --image-size 0 --batch-size 8 --micro-batch-size 0".format(own_npz),
+        "--patch-size 4 --patch-stride 4",
+    )
+
+
+@pytest.mark.parametrize("recipe", sorted(SMALL))
+def test_own_images_train_every_recipe_by_their_own_facts(recipe, own):
+    run = FinishedRun(own(recipe))
+    assert run.class_names == ["cat", "dog", "wild bird"]
+    assert run.image_shape == (20, 24, 1)
+    dataset = run.dataset()
+    assert np.bincount(dataset.y_train).tolist() == [12, 12, 12]
+    assert run.settings["dataset"]["mean"] == pytest.approx([dataset.x_train.mean()])
+    answers = run.probabilities(dataset.x_test)
+    assert answers.shape == (12, 3)
+    accuracy = (answers.argmax(axis=1) == dataset.y_test).mean()
+    assert accuracy == pytest.approx(run.results["test_accuracy"])
+
+
+def test_a_folder_of_pictures_of_all_kinds_trains_a_recipe(own_folder, tmp_path, capsys):
+    flags = flags_of("visual_tokens_cifar10", tmp_path)
+    flags += ["--dataset", str(own_folder), "--image-size", "16", "--batch-size", "16"]
     run = FinishedRun(script_of("visual_tokens_cifar10").main(flags))
     assert run.class_names == ["birds", "cats", "dogs"]
     assert run.image_shape == (16, 16, 3)
-    assert any("broken.jpg" in note for note in run.dataset().notes)
+    text = capsys.readouterr().out
+    assert "1 unreadable files skipped: " + os.path.join("cats", "broken.jpg") in text
+    assert "1 files ignored" in text and os.path.join("dogs", "notes.txt") in text
+    assert "grey images converted to colour" in text
+
+
+@pytest.mark.parametrize(
+    "recipe,dataset,image_size,words",
+    [
+        ("mnist", "own_npz", 0, ("PATCH_SIZE 7", "PATCH_STRIDE 7", "20 pixels", "IMAGE_SIZE")),
+        ("keras_cifar100", "own_npz", 32, ("PATCH_SIZE 6", "32 pixels", "IMAGE_SIZE")),
+        ("resnet_cifar10", "own_folder", 0, ("set IMAGE_SIZE",)),
+        ("finetune_cifar10", "own_folder", 24, ("32 x 32 pixels", "24 x 24", "IMAGE_SIZE")),
+        ("finetune_cifar10", "own_npz", 32, ("[8, 8, 1, 8] here, [8, 8, 3, 8] there",)),
+        ("distilled_cifar10", "own_folder", 24, ("(32, 32, 3)", "(24, 24, 3)", "IMAGE_SIZE")),
+    ],
+)
+def test_own_images_that_do_not_fit_are_one_line_that_names_the_constant(
+    recipe, dataset, image_size, words, finished, request, capsys
+):
+    others = finished(NEEDS[recipe][1] if recipe in NEEDS else "resnet_cifar10").parent.parent
+    flags = flags_of(recipe, others) + ["--dataset", str(request.getfixturevalue(dataset))]
+    flags += ["--batch-size", "16", "--image-size", str(image_size)]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command_line.run(lambda: script_of(recipe).main(flags))
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line and line.startswith("error: ")
+    for word in words:
+        assert word in line, line

@@ -1,0 +1,48 @@
+"""The default model as train_cifar10.py trains it on this device, but without dropout."""
+
+import argparse
+from typing import Callable, Dict, Sequence, Tuple
+
+import numpy as np
+
+import gradient_passes
+import train_cifar10
+import training
+from command_line import settings_from
+from runtime import keras, runtime_name, tf
+from training_step import Predictor, TrainingStep
+
+
+def settings_for(batch_size: int, micro_batch_size: int = -1) -> argparse.Namespace:
+    """Return the settings of train_cifar10.py without dropout."""
+    flags = "--head-dropout-rate 0 --stochastic-depth-rate 0 --batch-size {} --micro-batch-size {}"
+    return settings_from(vars(train_cifar10), flags.format(batch_size, micro_batch_size).split())
+
+
+def model_and_step(
+    settings: argparse.Namespace, mean: Sequence[float], std: Sequence[float]
+) -> Tuple["keras.Model", TrainingStep]:
+    """Return the model and its training step in a process that has not used TensorFlow before."""
+    gradient_passes.prepare_device(settings)
+    model = train_cifar10.build_model(settings)((32, 32, 3), 10, mean, std)
+    return model, training.training_step_for(model, settings)
+
+
+def contender(
+    images: np.ndarray, labels: np.ndarray, mean: Sequence[float], std: Sequence[float]
+) -> Dict[str, Callable]:
+    """Return what can be called: training on the batch and predicting it, both to the end."""
+    settings = settings_for(len(images))
+    model, step = model_and_step(settings, mean, std)
+    # As training.predictor_for, which would fill a small batch up.
+    at_once = gradient_passes.passes_at_once(settings)
+    size = min(len(images), training.PREDICTION_BATCH_SIZE)
+    predict = Predictor(model, size // at_once, at_once)
+    pixels, classes = tf.constant(images), tf.constant(labels)
+    return {
+        "runtime": runtime_name,
+        "parameters": model.count_params,
+        "weights": lambda: [(weight.name, weight.numpy()) for weight in model.weights],
+        "training": lambda: float(step(pixels, classes, 0, 1e-3)[0]),
+        "inference": lambda: predict(images),
+    }
