@@ -7,7 +7,7 @@ Method: He et al. 2015, "Deep Residual Learning for Image Recognition" (arXiv 15
 from typing import Any, Dict, Sequence
 
 from runtime import keras, tf
-from vit_model import PixelNormalization
+from vit_model import PixelNormalization, logits_layer
 
 
 def convolution(filters: int, stride: int, name: str) -> "keras.layers.Conv2D":
@@ -101,5 +101,5 @@ def resnet(
                 name="stage_{}_block_{}".format(stage + 1, number + 1),
             )(images)
     vector = keras.layers.GlobalAveragePooling2D(name="mean")(images)
-    logits = keras.layers.Dense(number_of_classes, name="logits")(vector)
+    logits = logits_layer(number_of_classes)(vector)
     return keras.Model(inputs, logits, name="resnet")

@@ -44,12 +44,13 @@ def announce(run) -> None:
             ),
             "augmentation": sentence_list(settings.AUGMENTATIONS),
             "model": "{}, {:,} parameters".format(run.model_description["builder"], run.parameters),
-            "optimisation": "{}, rate {:g} ({}), batch {}{}".format(
+            "optimisation": "{}, rate {:g} ({}), batch {}{}{}".format(
                 settings.OPTIMIZER,
                 settings.LEARNING_RATE,
                 settings.SCHEDULE,
                 settings.BATCH_SIZE,
                 " in pieces of {}".format(micro) if micro < settings.BATCH_SIZE else "",
+                ", float16" if settings.MIXED_PRECISION else "",
             ),
             "steps": "{} epochs of {}{}".format(
                 settings.EPOCHS,

@@ -36,6 +36,7 @@ BATCH_SIZE = 512  # images per update of the weights
 MICRO_BATCH_SIZE = (
     -1
 )  # images per gradient pass; 0 = all of a batch, -1 = all on a GPU, 32 on a CPU
+MIXED_PRECISION = False  # float16 inside the model, float32 weights; TensorFlow 2.10 or newer
 EPOCHS = 100  # passes over the training images, at most
 TIME_LIMIT_MINUTES = 0.0  # fits the whole schedule into so many minutes; 0 = no limit
 EARLY_STOPPING_PATIENCE = 0  # epochs without better validation accuracy that end the run; 0 = off

@@ -22,7 +22,9 @@ def attention_weights(query, key) -> "tf.Tensor":
     query and key are (batch, heads, head_dim, tokens): matrix products with the tokens in their
     rows, where memory is read in order, take half the time that columns of head_dim take.
     """
-    return tf.nn.softmax(tf.matmul(query, key, transpose_a=True))
+    scores = tf.matmul(query, key, transpose_a=True)
+    # The sum of a row is taken in float32, whatever the model computes in.
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), scores.dtype)
 
 
 @tf.custom_gradient

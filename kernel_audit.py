@@ -18,7 +18,7 @@ import package_versions
 from command_line import settings_from
 from data_augmentations import mixes_labels
 from environment import PLUGIN
-from runtime import gpu_device_type, runtime_name, tf
+from runtime import gpu_device_type, layer_precision, runtime_name, tf
 from training import PREDICTION_BATCH_SIZE, training_step_for
 from training_step import CLASSIFICATION, Predictor, TrainingStep
 
@@ -180,6 +180,9 @@ def audit_training_step(
         )
         update = audit_function(training_step._update_from_sums, step, rate, layers=layers)
         parts = [("gradients", size // piece, add), ("update", 1, update)]
+        if training_step.loss_scale:
+            check = audit_function(training_step._size_of_sums, layers=layers)
+            parts.append(("overflow check", 1, check))
     else:
         whole = audit_function(training_step._whole_step, images, labels, step, rate, layers=layers)
         parts = [("training step", 1, whole)]
@@ -368,12 +371,13 @@ def audit_settings(build_model: partial, settings, objective=CLASSIFICATION) -> 
     image_shape, classes = DATASETS[settings.DATASET]
     if settings.IMAGE_SIZE:
         image_shape = (settings.IMAGE_SIZE, settings.IMAGE_SIZE, image_shape[-1])
-    model = build_model(
-        image_shape=image_shape,
-        number_of_classes=classes,
-        mean=[127.5] * image_shape[-1],
-        std=[64.0] * image_shape[-1],
-    )
+    with layer_precision(settings.MIXED_PRECISION):
+        model = build_model(
+            image_shape=image_shape,
+            number_of_classes=classes,
+            mean=[127.5] * image_shape[-1],
+            std=[64.0] * image_shape[-1],
+        )
     # As on a GPU: one pass at once, of the whole batch unless the settings say otherwise.
     settings.MICRO_BATCH_SIZE = max(settings.MICRO_BATCH_SIZE, 0)
     step = training_step_for(model, settings, objective, at_once=1)

@@ -143,6 +143,10 @@ def take_over_settings(folder: Path, settings):
     for name, value in now.items():
         if name in OF_THE_COMMAND or value == then.get(name):
             continue
+        # A run older than the constant was made as the default makes it.
+        is_new = name not in then and name not in defaults_then
+        if is_new and value == settings.defaults.get(name):
+            continue
         if not files.same_form(then.get(name), value):
             conflicts.append("{} is {!r}, was {!r}".format(name, value, then.get(name)))
         elif name not in settings.given and value == defaults_then.get(name):

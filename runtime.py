@@ -10,9 +10,10 @@ Every other module writes `from runtime import keras, tf`. One Keras dialect eve
 weights travel between the three.
 """
 
+import contextlib
 import os
 import platform
-from typing import Dict
+from typing import Dict, Iterator
 
 import numpy as np
 
@@ -64,6 +65,29 @@ def use_threads_per_operation(threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:
         pass
+
+
+@contextlib.contextmanager
+def layer_precision(mixed: bool) -> Iterator[None]:
+    """Make the layers built in this block compute in float16, with float32 variables, if mixed.
+
+    Raises ValueError where Keras cannot do it.
+    """
+    if not mixed:
+        yield
+        return
+    if not hasattr(getattr(keras, "mixed_precision", None), "set_global_policy"):
+        raise ValueError(
+            "MIXED_PRECISION is True: it needs TensorFlow 2.10 or newer, this is {}.".format(
+                tf.__version__
+            )
+        )
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
 def runtime_name() -> str:

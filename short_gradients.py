@@ -51,4 +51,10 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
             return normal * gamma + beta, gradient
 
-        return normalize(inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
+        # In float32 also where the model computes in float16, whose squares overflow at 256.
+        outputs = normalize(
+            tf.cast(inputs, tf.float32),
+            tf.convert_to_tensor(self.gamma),
+            tf.convert_to_tensor(self.beta),
+        )
+        return tf.cast(outputs, inputs.dtype)

@@ -25,7 +25,16 @@ from data_augmentations import augmentation_pipeline
 from gradient_passes import micro_batch_size, passes_at_once, prepare_device
 from metrics import accuracy_and_loss, softmax
 from optimization import LearningRate, optimizer_for
-from runtime import device_name, has_gpu, keras, runtime_name, summary, tf, versions
+from runtime import (
+    device_name,
+    has_gpu,
+    keras,
+    layer_precision,
+    runtime_name,
+    summary,
+    tf,
+    versions,
+)
 from stop_signals import StopSignals
 from training_step import CLASSIFICATION, Classification, Predictor, TrainingStep
 
@@ -116,6 +125,7 @@ def training_step_for(
         ema_decay=settings.EMA_DECAY,
         seed=settings.SEED,
         objective=objective,
+        mixed_precision=settings.MIXED_PRECISION,
     )
 
 
@@ -162,7 +172,8 @@ class Run:
         }
         # Keras would rewrite the source of every layer for branches on values, which none has.
         build = tf.autograph.experimental.do_not_convert(build_model)
-        self.model = build(**self.dataset_facts)
+        with layer_precision(settings.MIXED_PRECISION):
+            self.model = build(**self.dataset_facts)
         if settings.INITIAL_RUN:
             # The run itself, where a folder of runs was given: settings.json shall name it.
             settings.INITIAL_RUN = str(transfer.start_from(self.model, settings.INITIAL_RUN))

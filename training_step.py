@@ -10,6 +10,7 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 
 from dropout import random_numbers_from
+from loss_scaling import LossScale
 from optimization import clip_by_global_norm
 from runtime import keras, tf
 
@@ -60,6 +61,8 @@ class TrainingStep:
     With a micro_batch_size the batch passes through the model in pieces whose gradients are added
     up: the same update to rounding, in less memory. (Batch normalisation then sees the pieces.)
     So many passes_at_once stand in one graph, where TensorFlow runs them side by side.
+    A model of mixed_precision needs a loss scale: a step whose gradients overflow changes nothing
+    but that scale.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class TrainingStep:
         ema_decay: float = 0.0,
         seed: int = 0,
         objective=CLASSIFICATION,
+        mixed_precision: bool = False,
     ):
         self.model = model
         self.objective = objective
@@ -90,7 +94,9 @@ class TrainingStep:
         if ema_decay:
             self.averages = [tf.Variable(weight, trainable=False) for weight in model.weights]
         self.gradient_sums: List["tf.Variable"] = []
-        if self.images_at_once < batch_size:
+        self.loss_scale = LossScale() if mixed_precision else None
+        # Whether gradients have overflowed has to be known before the update begins.
+        if self.images_at_once < batch_size or mixed_precision:
             self.gradient_sums = [
                 tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables
             ]
@@ -98,6 +104,7 @@ class TrainingStep:
         self._whole_step = tf.function(self.whole_step, autograph=False)
         self._add_gradients = tf.function(self.add_gradients, autograph=False)
         self._update_from_sums = tf.function(self.update_from_sums, autograph=False)
+        self._size_of_sums = tf.function(self.size_of_sums, autograph=False)
 
     def __call__(self, images, labels, step: int, learning_rate: float):
         """Train on one batch; return the loss and accuracy of it, float32 scalars.
@@ -116,7 +123,10 @@ class TrainingStep:
                 images[piece], labels[piece], step, tf.constant(first, tf.int32)
             )
             loss, accuracy = loss + piece_loss, accuracy + piece_accuracy
-        self._update_from_sums(step, learning_rate)
+        if self._is_overflow():
+            loss = np.float32(np.nan) if self.loss_scale.is_exhausted else loss
+        else:
+            self._update_from_sums(step, learning_rate)
         return loss, accuracy
 
     def whole_step(self, images, labels, step, learning_rate):
@@ -134,9 +144,29 @@ class TrainingStep:
 
     def update_from_sums(self, step, learning_rate):
         """Update the weights by the summed gradients and set the sums back to zero."""
-        self._update([total.read_value() for total in self.gradient_sums], step, learning_rate)
+        gradients = [total.read_value() for total in self.gradient_sums]
+        if self.loss_scale:
+            gradients = [gradient * (1.0 / self.loss_scale.factor) for gradient in gradients]
+        self._update(gradients, step, learning_rate)
+        self._clear_sums()
+
+    def size_of_sums(self) -> "tf.Tensor":
+        """Return a scalar that is infinite or NaN if any of the summed gradients is."""
+        return tf.add_n([tf.reduce_sum(tf.abs(total)) for total in self.gradient_sums])
+
+    def _clear_sums(self) -> None:
         for total in self.gradient_sums:
             total.assign(tf.zeros_like(total))
+
+    def _is_overflow(self) -> bool:
+        """Move the loss scale, if there is one, and drop the sums if they are not finite."""
+        if not self.loss_scale:
+            return False
+        finite = bool(np.isfinite(self._size_of_sums().numpy()))
+        if not finite:
+            self._clear_sums()
+        self.loss_scale.observe(finite)
+        return not finite
 
     def _gradients(self, images, labels, step, first) -> Tuple[list, "tf.Tensor", "tf.Tensor"]:
         """Add up the passes over images; as none waits for another, they run side by side."""
@@ -158,7 +188,8 @@ class TrainingStep:
             losses = self.objective.losses(labels, outputs, self.label_smoothing)
             # A mean over the whole batch, of which these images may be a piece.
             loss = tf.reduce_sum(losses) * (1.0 / self.batch_size)
-        gradients = tape.gradient(loss, self.model.trainable_variables)
+            scaled = loss * self.loss_scale.factor if self.loss_scale else loss
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
         return gradients, loss, self._accuracy(labels, self.objective.logits(outputs))
 
     def _accuracy(self, labels, logits) -> "tf.Tensor":
@@ -185,7 +216,8 @@ class TrainingStep:
 
     def state(self) -> List["tf.Variable"]:
         """Return every variable that training changes, in a fixed order."""
-        return list(self.model.weights) + list(self.optimizer.slots) + self.averages
+        scale = self.loss_scale.variables if self.loss_scale else []
+        return list(self.model.weights) + list(self.optimizer.slots) + self.averages + scale
 
 
 class Predictor:

@@ -12,7 +12,13 @@ from cnn_model import batch_normalization, convolution
 from dropout import Dropout
 from encoder_block import encoder
 from runtime import keras, tf
-from vit_model import PatchProjection, PixelNormalization, PositionEmbedding, represent
+from vit_model import (
+    PatchProjection,
+    PixelNormalization,
+    PositionEmbedding,
+    logits_layer,
+    represent,
+)
 
 
 class FilterTokenizer(keras.layers.Layer):
@@ -98,5 +104,5 @@ def visual_token_transformer(
     tokens = encoder(
         tokens, number_of_layers, num_heads, mlp_hidden_dim, dropout_rate, stochastic_depth_rate
     )
-    logits = keras.layers.Dense(number_of_classes, name="logits")(represent(tokens, "mean"))
+    logits = logits_layer(number_of_classes)(represent(tokens, "mean"))
     return keras.Model(inputs, logits, name="visual_token_transformer")

@@ -295,11 +295,16 @@ def vision_transformer(
         context = Dropout(head_dropout_rate, name="head_dropout_{}".format(number))(context)
     if distillation_token:
         heads = ((context, "class_logits"), (distilled, "distillation_logits"))
-        both = [keras.layers.Dense(number_of_classes, name=name)(vector) for vector, name in heads]
-        logits = keras.layers.Average(name="logits")(both)
+        both = [logits_layer(number_of_classes, name)(vector) for vector, name in heads]
+        logits = keras.layers.Average(name="logits", dtype="float32")(both)
     else:
-        logits = keras.layers.Dense(number_of_classes, name="logits")(context)
+        logits = logits_layer(number_of_classes)(context)
     return keras.Model(inputs, logits, name="vision_transformer")
+
+
+def logits_layer(number_of_classes: int, name: str = "logits") -> "keras.layers.Layer":
+    """Return the last layer, in float32 also where the others compute in float16."""
+    return keras.layers.Dense(number_of_classes, name=name, dtype="float32")
 
 
 def represent(tokens, representation: str) -> "tf.Tensor":

@@ -278,6 +278,15 @@ def test_a_flag_contradicts_even_where_it_repeats_the_default(stopped_run):
         resume(stopped_run, "--epochs", "100")
 
 
+def test_a_run_older_than_a_constant_goes_on_with_its_default(stopped_run, uninterrupted):
+    edited(stopped_run, lambda saved: saved["constants"].pop("MIXED_PRECISION"))
+    edited(stopped_run, lambda saved: saved["defaults"].pop("MIXED_PRECISION"))
+    with pytest.raises(ValueError, match="MIXED_PRECISION is True, was None"):
+        resume(stopped_run, "--mixed-precision", "yes")
+    resume(stopped_run)
+    assert outcome(stopped_run) == uninterrupted[1]
+
+
 def test_where_things_are_may_change(stopped_run, capsys):
     resume(stopped_run, "--checkpoint-minutes", "7", "--data-dir", stopped_run)
     assert (stopped_run / run_directory.RESULTS).exists()
