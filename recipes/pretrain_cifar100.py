@@ -3,8 +3,9 @@
     python -m recipes.pretrain_cifar100
     python -m recipes.finetune_cifar10
 
-Published with these sizes on ciFAIR-100: 51.5 % after 100 epochs. Every constant below is also a
-flag; what is not listed here stands in default_settings.py.
+Published with these sizes on ciFAIR-100: 25.2 % after 5 epochs, 51.5 % after 100. Here 23.8 % on
+the test images of CIFAR-100 with --schedule constant --epochs 5, of nine tenths of the images each.
+Every constant below is also a flag; what is not listed here stands in default_settings.py.
 """
 
 from functools import partial
