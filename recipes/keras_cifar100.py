@@ -3,10 +3,11 @@
     python -m recipes.keras_cifar100
     python -m tools.predict runs/keras_cifar100 --samples 16
 
-Published after 100 epochs: 55 % and 82 % top-5. Here the images are augmented in tf.data, beside
-the GPU's work, and normalised in the model, so that the saved model takes raw pixels. Enlarged
-before training, they take 0.9 GB of the 3.6 GB of a run on two cores. Every constant below is
-also a flag; what is not listed here stands in default_settings.py.
+Published: 16.3 % and 42.3 % top-5 of the validation images after 2 epochs, 55 % and 82 % after 100.
+Here 16.6 % and 42.0 % after 2, in 6 minutes on two CPU cores. The images are augmented in tf.data,
+beside the GPU's work, and normalised in the model, so that the saved model takes raw pixels.
+Enlarged before training, they take 0.9 GB of the 3.6 GB of a run on two cores. Every constant below
+is also a flag; what is not listed here stands in default_settings.py.
 """
 
 from functools import partial
