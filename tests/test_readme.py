@@ -1,5 +1,6 @@
 """What the README says is what the code does."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -21,7 +22,19 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("python train_")
 ]
+PAGES = README + "".join(
+    path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))
+)
+RECIPE_COMMANDS = sorted(set(re.findall(r"python -m (recipes\.[a-z0-9_]+[^`|\n]*)", PAGES)))
 SCRIPTS = {"train_cifar10.py": train_cifar10, "train_cifar100.py": train_cifar100}
+
+
+@pytest.mark.parametrize("command", RECIPE_COMMANDS)
+def test_every_recipe_command_is_understood(command):
+    # That recipes train is tested in test_recipes.py.
+    name, *flags = shlex.split(command)
+    settings = command_line.settings_from(vars(importlib.import_module(name)), flags)
+    assert len(settings.given) == sum(flag.startswith("--") for flag in flags)
 
 
 def cell(value):
