@@ -17,7 +17,6 @@ import console
 import datasets
 import device_errors
 import files
-import reports
 import run_directory
 import transfer
 from command_line import check_ranges
@@ -338,6 +337,9 @@ class Run:
 
     def test(self, folder: Path) -> Dict[str, Any]:
         """Look at the test images once, with the best weights; write the results and the report."""
+        # Not at the top: loading the drawing library would delay every start by half a second.
+        import reports
+
         dataset, progress, settings = self.dataset, self.progress, self.settings
         self.model.set_weights(self.best_weights)
         self._write_best_weights(folder)

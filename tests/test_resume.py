@@ -15,6 +15,7 @@ import pytest
 import checkpoints
 import datasets
 import files
+import reports
 import run_directory
 import train_cifar10
 import training
@@ -139,7 +140,7 @@ def test_killed_before_the_first_checkpoint_and_again_in_the_test(
         with pytest.raises(Killed):
             run(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(training.reports, "write_report", lambda *arguments: die())
+        patch.setattr(reports, "write_report", lambda *arguments: die())
         with pytest.raises(Killed):
             resume("--output-dir", tmp_path)
     folder = only_run(tmp_path)
