@@ -284,6 +284,7 @@ def training_batches(
         )
         return images[chosen], labels[chosen].astype(np.int32), batch_seed
 
+    @tf.autograph.experimental.do_not_convert
     def batch(number):
         batch_images, batch_labels, batch_seed = tf.numpy_function(
             read, [number], [tf.uint8, tf.int32, tf.int32]
