@@ -233,13 +233,13 @@ def decode_images(
     Returns uint8 images (count, height, width, 3), with 1 channel when all are grey; the indices of
     the paths they came from; notes. Raises ValueError when sizes differ or nothing is readable.
     """
-    images, readable, grey, unreadable, too_large = None, [], [], [], []
+    images, readable, grey, transparent, unreadable, too_large = None, [], [], [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for index, path in enumerate(paths):
             try:
-                pixels, is_grey = _decode(path, image_size)
+                pixels, is_grey, is_transparent = _decode(path, image_size)
             except (Image.DecompressionBombWarning, Image.DecompressionBombError):
                 too_large.append(path)
                 continue
@@ -263,6 +263,7 @@ def decode_images(
             images[len(readable)] = pixels
             readable.append(index)
             grey.append(is_grey)
+            transparent.append(is_transparent)
     notes = []
     if unreadable:
         notes.append("{} unreadable files skipped: {}".format(*count_and_names(unreadable, root)))
@@ -279,24 +280,33 @@ def decode_images(
         images = np.ascontiguousarray(images[..., :1])
     elif any(grey):
         notes.append("{} grey images converted to colour".format(sum(grey)))
+    if any(transparent):
+        notes.append("{} transparent images laid over white".format(sum(transparent)))
     return images, np.array(readable), notes
 
 
-def _decode(path: str, image_size: int) -> Tuple[np.ndarray, bool]:
-    """Return uint8 (height, width, 3) and whether the picture is grey."""
+def _decode(path: str, image_size: int) -> Tuple[np.ndarray, bool, bool]:
+    """Return uint8 (height, width, 3), whether the picture is grey, and whether transparent."""
     with Image.open(path, formats=FORMATS) as image:
         # Lets a large JPEG be decoded at a fraction of its size; all others ignore it.
         if image_size:
             image.draft(None, (image_size, image_size))
         image = ImageOps.exif_transpose(image)
         is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+        is_transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA")
+        is_transparent = is_transparent or "transparency" in image.info
         # Pillow would clip 16 bits to 8 instead of scaling them.
         if image.mode.startswith("I"):
             image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+        if is_transparent:
+            # Left out, transparency would show whatever colours happen to lie below it.
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
         image = image.convert("RGB")
         if image_size:
             image = image.resize((image_size, image_size), Image.BILINEAR)
-        return np.asarray(image), is_grey
+        return np.asarray(image), is_grey, is_transparent
 
 
 def resize_images(images: np.ndarray, image_size: int) -> np.ndarray:

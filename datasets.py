@@ -6,7 +6,7 @@ Every batch is a function of (seed, epoch, step) alone, so that a run can be con
 
 import functools
 import os
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -92,7 +92,11 @@ def load(
             arrays, class_names = SYNTHETIC_DATASETS[name](seed)
     if class_names is None and name in OFFICIAL_DATASETS:
         class_names = OFFICIAL_DATASETS[name].class_names
-    arrays, class_names = data_files.check_arrays(arrays, class_names, path or name)
+    try:
+        arrays, class_names = data_files.check_arrays(arrays, class_names, path or name)
+    except ValueError as error:
+        # Files that were skipped may be the reason.
+        raise ValueError("; ".join([str(error)] + notes)) from error
 
     for part, part_seed in (("train", seed), ("test", TEST_SEED)):
         images, labels = arrays["x_" + part], arrays["y_" + part]
@@ -151,7 +155,9 @@ def _load_folder(directory: str, image_size: int, images_per_class: int, seed: i
         )
     if files.test_paths is None:
         try:
-            train, test = validation_split(files.train_labels, TEST_FRACTION, TEST_SEED)
+            train, test = validation_split(
+                files.train_labels, TEST_FRACTION, TEST_SEED, files.class_names
+            )
         except ValueError as error:
             raise ValueError("{}: without a test folder, {}".format(directory, error)) from error
         notes.append(
@@ -219,12 +225,12 @@ def sample_per_class(labels: np.ndarray, images_per_class: int, seed: int) -> np
 
 
 def validation_split(
-    labels: np.ndarray, fraction: float, seed: int
+    labels: np.ndarray, fraction: float, seed: int, class_names: Sequence[str] = ()
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Return sorted indices (train, validation) that hold the same fraction of each class.
 
     Every class has at least one image on both sides. Raises ValueError for a fraction outside
-    (0, 1) and for a class of one image.
+    (0, 1) and for a class of one image, by its name where class_names are given.
     """
     if not 0 < fraction < 1:
         raise ValueError(
@@ -236,7 +242,9 @@ def validation_split(
         indices = np.flatnonzero(labels == label)
         if len(indices) < 2:
             raise ValueError(
-                "class {} has one image: at least two are needed to hold one out.".format(label)
+                "class {} has one image: at least two are needed to hold one out.".format(
+                    class_names[label] if class_names else label
+                )
             )
         count = min(max(int(round(fraction * len(indices))), 1), len(indices) - 1)
         held_out[np.random.RandomState([seed, label]).permutation(indices)[:count]] = True

@@ -33,9 +33,7 @@ WARMUP_EPOCHS = 0.0  # cosine, exponential, constant: epochs in which the rate r
 WARMUP_LEARNING_RATE = 0.0  # the rate that the warm-up starts from
 DECAY_PER_EPOCH = 0.9875  # exponential: factor of the rate per epoch after the warm-up
 BATCH_SIZE = 512  # images per update of the weights
-MICRO_BATCH_SIZE = (
-    -1
-)  # images per gradient pass; 0 = all of a batch, -1 = all on a GPU, 32 on a CPU
+MICRO_BATCH_SIZE = -1  # images per gradient pass; 0 = all of a batch, -1 = what suits the device
 MIXED_PRECISION = False  # float16 inside the model, float32 weights; TensorFlow 2.10 or newer
 EPOCHS = 100  # passes over the training images, at most
 TIME_LIMIT_MINUTES = 0.0  # fits the whole schedule into so many minutes; 0 = no limit

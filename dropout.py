@@ -22,8 +22,9 @@ class _Streams:
 
     def next_seed(self) -> "tf.Tensor":
         self.draws += 1
-        # The first number is the step's own, the second separates the draws within the step.
-        return self.seed + [0, self.draws]
+        # The first number is the step's own. The second separates the draws within the step, and by
+        # far, because that of each gradient pass is a little further on.
+        return self.seed + [0, 65537 * self.draws]
 
 
 @contextlib.contextmanager

@@ -73,6 +73,8 @@ class FinishedRun:
         name = constants["DATASET"]
         if self.results.get("stand_in"):
             name = self.results["dataset"]
+        if data_dir and os.path.isabs(name):
+            name = os.path.basename(os.path.normpath(name))
         dataset = datasets.load(
             name,
             data_dir or constants["DATA_DIR"],
@@ -86,9 +88,12 @@ class FinishedRun:
                     name, self.folder, " ".join(dataset.notes)
                 )
             )
-        facts = self.settings["dataset"]
+        # The names in their order, which is that of the logits.
+        facts = dict(self.settings["dataset"], class_names=self.class_names)
         found = dict(
-            image_shape=list(dataset.image_shape), number_of_classes=dataset.number_of_classes
+            image_shape=list(dataset.image_shape),
+            number_of_classes=dataset.number_of_classes,
+            class_names=list(dataset.class_names),
         )
         for fact, value in found.items():
             if facts[fact] != value:

@@ -5,44 +5,60 @@ the cache, and operations that do not wait for each other, make it nearly twice 
 """
 
 import math
+from typing import NamedTuple
 
-from runtime import cpu_cores, has_gpu, use_threads_per_operation
+from runtime import cpu_cores, has_gpu, share_threads
 
-# Images per gradient pass on a CPU: small enough that the activations stay in its cache.
+# Images per gradient pass on a CPU, or nearly so: few enough that the activations stay in its
+# cache.
 CPU_MICRO_BATCH_SIZE = 32
 # Each pass is traced by itself, and start-up shall stay short on a CPU of many cores.
 MOST_PASSES_AT_ONCE = 4
 
 
-def micro_batch_size(settings) -> int:
-    """Return the images per gradient pass that MICRO_BATCH_SIZE stands for on this device."""
-    size = settings.MICRO_BATCH_SIZE
-    if size == -1:
-        if has_gpu():
-            return settings.BATCH_SIZE
-        return math.gcd(settings.BATCH_SIZE, CPU_MICRO_BATCH_SIZE)
-    if size and settings.BATCH_SIZE % size:
-        raise ValueError(
-            "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(
-                size, settings.BATCH_SIZE
-            )
-        )
-    return size or settings.BATCH_SIZE
+class GradientPasses(NamedTuple):
+    """Images in each pass, and how many passes run side by side."""
+
+    images: int
+    at_once: int
 
 
-def passes_at_once(settings) -> int:
-    """Return how many gradient passes run side by side: on a CPU one per core, on a GPU one."""
+def gradient_passes(settings) -> GradientPasses:
+    """Return the passes that BATCH_SIZE and MICRO_BATCH_SIZE stand for on this device.
+
+    Raises ValueError for a MICRO_BATCH_SIZE that does not divide BATCH_SIZE.
+    """
+    batch_size, images = settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE
     if has_gpu():
-        return 1
-    passes = settings.BATCH_SIZE // micro_batch_size(settings)
-    most = min(cpu_cores(), MOST_PASSES_AT_ONCE)
-    return max(number for number in range(1, most + 1) if passes % number == 0)
+        most, images = 1, 0 if images == -1 else images
+    else:
+        most = min(cpu_cores(), MOST_PASSES_AT_ONCE)
+    if images == -1:
+        return _passes_on_cores(batch_size, most)
+    images = images or batch_size
+    if batch_size % images:
+        raise ValueError(
+            "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(images, batch_size)
+        )
+    passes = batch_size // images
+    return GradientPasses(images, max(n for n in range(1, most + 1) if passes % n == 0))
+
+
+def _passes_on_cores(batch_size: int, most: int) -> GradientPasses:
+    """Return passes of about CPU_MICRO_BATCH_SIZE images that keep as many cores busy as can be."""
+    at_once = max(number for number in range(1, most + 1) if batch_size % number == 0)
+    share = batch_size // at_once
+    sizes = [images for images in range(1, share + 1) if share % images == 0]
+    # Twice as large is as far off as half as large: 509 images, a prime number, stay together.
+    nearest = min(sizes, key=lambda images: abs(math.log(images / CPU_MICRO_BATCH_SIZE)))
+    return GradientPasses(nearest, at_once)
 
 
 def prepare_device(settings) -> None:
-    """Share the cores of a CPU out among the passes, before TensorFlow starts.
+    """Give each pass one core where there are as many, before TensorFlow starts.
 
-    Passes on a core each waste less time than operations that share all cores, one after the other.
+    Operations that share all cores, one after the other, waste more time on waiting.
     """
-    if not has_gpu():
-        use_threads_per_operation(max(cpu_cores() // passes_at_once(settings), 1))
+    at_once = gradient_passes(settings).at_once
+    if at_once > 1 and at_once >= cpu_cores():
+        share_threads(1)

@@ -6,7 +6,7 @@ CIFAR-10 and 10 % of those of CIFAR-100 by a network's features and by eye. Here
 compared, which finds the same photograph, brighter or sharper, but not one of another cut-out.
 """
 
-from typing import Tuple
+from typing import Iterator, Tuple
 
 import numpy as np
 
@@ -43,11 +43,25 @@ def nearest_training_images(
         own = _normalized(test_images[part])
         others = _normalized(training_images[candidates.ravel()])
         others = others.reshape(len(own), count, -1)
-        exact = (others * own[:, None]).sum(axis=-1)
-        best = exact.argmax(axis=1)
+        correlations = (others * own[:, None]).sum(axis=-1)
+        best = correlations.argmax(axis=1)
         rows = np.arange(len(own))
-        indices[part], similarities[part] = candidates[rows, best], exact[rows, best]
+        indices[part], similarities[part] = candidates[rows, best], correlations[rows, best]
+    # Without rounding, and also those of one colour, which correlate with nothing.
+    for test, training in _exact_copies(training_images, test_images):
+        indices[test], similarities[test] = training, 1.0
     return indices, similarities
+
+
+def _exact_copies(
+    training_images: np.ndarray, test_images: np.ndarray
+) -> Iterator[Tuple[int, int]]:
+    """Yield (index of test image, index of training image) of images that are equal."""
+    places = {hash(image.tobytes()): index for index, image in enumerate(training_images)}
+    for test, image in enumerate(test_images):
+        training = places.get(hash(image.tobytes()))
+        if training is not None and np.array_equal(image, training_images[training]):
+            yield test, training
 
 
 def _small_grey(images: np.ndarray) -> np.ndarray:

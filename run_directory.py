@@ -29,7 +29,7 @@ CHECKPOINT, TENSORBOARD, RESULTS, REPORT = (
 )
 
 # What may change between a run and its resumption: where things are, not what is computed.
-# A smaller MICRO_BATCH_SIZE is the same to rounding, and what helps where the memory was too small.
+# A smaller MICRO_BATCH_SIZE is the same mathematics, and what helps where the memory was too small.
 FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATA_DIR", "MICRO_BATCH_SIZE")
 # What belongs to the command alone. (The adapter is chosen before settings.json can be read.)
 OF_THE_COMMAND = ("DML_VISIBLE_DEVICES", "OUTPUT_DIR", "RESUME")

@@ -53,14 +53,14 @@ def has_gpu() -> bool:
 
 
 def cpu_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use (a container's share of time aside)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def use_threads_per_operation(threads: int) -> None:
-    """Let each operation use so many threads; TensorFlow takes that only before its first one."""
+def share_threads(threads: int) -> None:
+    """Let all operations share so many threads; TensorFlow takes that only before its first one."""
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:

@@ -21,7 +21,7 @@ import run_directory
 import transfer
 from command_line import check_ranges
 from data_augmentations import augmentation_pipeline
-from gradient_passes import micro_batch_size, passes_at_once, prepare_device
+from gradient_passes import gradient_passes, prepare_device
 from metrics import accuracy_and_loss, softmax
 from optimization import LearningRate, optimizer_for
 from runtime import (
@@ -113,12 +113,13 @@ def training_step_for(
     optimizer = optimizer_for(
         settings.OPTIMIZER, model.trainable_variables, settings.WEIGHT_DECAY, settings.MOMENTUM
     )
+    passes = gradient_passes(settings)
     return TrainingStep(
         model,
         optimizer,
         batch_size=settings.BATCH_SIZE,
-        micro_batch_size=micro_batch_size(settings),
-        passes_at_once=at_once or passes_at_once(settings),
+        micro_batch_size=passes.images,
+        passes_at_once=at_once or passes.at_once,
         label_smoothing=settings.LABEL_SMOOTHING,
         gradient_clip_norm=settings.GRADIENT_CLIP_NORM,
         ema_decay=settings.EMA_DECAY,
@@ -130,7 +131,7 @@ def training_step_for(
 
 def predictor_for(model: "keras.Model", settings) -> Predictor:
     """Return what gives the logits of a model while it trains as the settings say."""
-    at_once = passes_at_once(settings)
+    at_once = gradient_passes(settings).at_once
     return Predictor(model, PREDICTION_BATCH_SIZE // at_once, at_once)
 
 
@@ -148,7 +149,7 @@ class Run:
         self.dataset = dataset
         self.augment = augmentation_pipeline(settings.AUGMENTATIONS, dataset.number_of_classes)
         self.training_indices, self.validation_indices = datasets.validation_split(
-            dataset.y_train, settings.VALIDATION_FRACTION, settings.SEED
+            dataset.y_train, settings.VALIDATION_FRACTION, settings.SEED, dataset.class_names
         )
         if settings.BATCH_SIZE > len(self.training_indices):
             raise ValueError(

@@ -59,7 +59,8 @@ class TrainingStep:
     """Call it with one batch to move the model's weights once.
 
     With a micro_batch_size the batch passes through the model in pieces whose gradients are added
-    up: the same update to rounding, in less memory. (Batch normalisation then sees the pieces.)
+    up: the same update to rounding, in less memory. (But dropout draws other numbers for other
+    pieces, and batch normalisation sees the pieces.)
     So many passes_at_once stand in one graph, where TensorFlow runs them side by side.
     A model of mixed_precision needs a loss scale: a step whose gradients overflow changes nothing
     but that scale.

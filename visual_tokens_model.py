@@ -16,6 +16,9 @@ from vit_model import (
     PatchProjection,
     PixelNormalization,
     PositionEmbedding,
+    check_heads,
+    check_rates,
+    check_sizes,
     logits_layer,
     represent,
 )
@@ -81,14 +84,17 @@ def visual_token_transformer(
                 list(convolution_filters), list(convolution_strides)
             )
         )
-    sizes = list(convolution_filters) + list(convolution_strides)
-    sizes += [number_of_tokens, number_of_layers, embedding_dim, num_heads, mlp_hidden_dim]
-    if min(sizes) < 1 or embedding_dim % num_heads:
-        raise ValueError(
-            "CONVOLUTION_FILTERS, CONVOLUTION_STRIDES, NUMBER_OF_TOKENS, NUMBER_OF_LAYERS, "
-            "EMBEDDING_DIM, NUM_HEADS and MLP_HIDDEN_DIM are {}: all must be at least 1, and "
-            "NUM_HEADS must divide EMBEDDING_DIM.".format(sizes)
-        )
+    for filters, stride in zip(convolution_filters, convolution_strides):
+        check_sizes(convolution_filters=filters, convolution_strides=stride)
+    check_sizes(
+        number_of_tokens=number_of_tokens,
+        number_of_layers=number_of_layers,
+        embedding_dim=embedding_dim,
+        num_heads=num_heads,
+        mlp_hidden_dim=mlp_hidden_dim,
+    )
+    check_heads(embedding_dim, num_heads)
+    check_rates(dropout_rate=dropout_rate, stochastic_depth_rate=stochastic_depth_rate)
     inputs = keras.Input(shape=tuple(image_shape), name="pixels")
     features = PixelNormalization(mean, std, name="pixel_normalization")(inputs)
     pairs = zip(convolution_filters, convolution_strides)

@@ -204,8 +204,13 @@ def convolutional_stem(
     return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
 
 
-def token_grid(image_shape: Sequence[int], patch_size: int, patch_stride: int) -> Tuple[int, int]:
+def token_grid(
+    image_shape: Sequence[int], patch_size: int, patch_stride: int, stem: str = "patches"
+) -> Tuple[int, int]:
     """Return the rows and columns of patches; ValueError if they do not cover the image exactly."""
+    if stem == "convolutional":
+        # Its convolutions halve the image; one token stands for each square of patch_stride pixels.
+        patch_size = patch_stride
     sides = []
     for side in image_shape[:2]:
         if patch_size > side or (side - patch_size) % patch_stride:
@@ -248,7 +253,7 @@ def vision_transformer(
     Touvron et al. 2020, DeiT (arXiv 2012.12877), section 4. Raises ValueError, naming the numbers,
     for sizes that do not fit together.
     """
-    _check_sizes(
+    check_sizes(
         patch_size=patch_size,
         patch_stride=patch_stride,
         number_of_layers=number_of_layers,
@@ -258,20 +263,17 @@ def vision_transformer(
         number_of_classes=number_of_classes,
     )
     for hidden_dim in head_hidden_dims:
-        _check_sizes(head_hidden_dims=hidden_dim)
-    _check_rates(
+        check_sizes(head_hidden_dims=hidden_dim)
+    check_rates(
         dropout_rate=dropout_rate,
         head_dropout_rate=head_dropout_rate,
         stochastic_depth_rate=stochastic_depth_rate,
     )
-    if embedding_dim % num_heads:
-        raise ValueError(
-            "EMBEDDING_DIM {} is not divisible by NUM_HEADS {}.".format(embedding_dim, num_heads)
-        )
+    check_heads(embedding_dim, num_heads)
     stems = dict(zip(STEMS, (patch_stem, patch_convolution_stem, convolutional_stem)))
     _check_choice("STEM", stem, stems)
     _check_choice("REPRESENTATION", representation, REPRESENTATIONS)
-    token_grid(image_shape, patch_size, patch_stride)
+    token_grid(image_shape, patch_size, patch_stride, stem)
 
     inputs = keras.Input(shape=tuple(image_shape), name="pixels")
     images = PixelNormalization(mean, std, name="pixel_normalization")(inputs)
@@ -318,7 +320,8 @@ def represent(tokens, representation: str) -> "tf.Tensor":
     return SequencePooling(name="sequence_pooling")(tokens)
 
 
-def _check_sizes(**sizes: int) -> None:
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError, naming the size, for one outside 1 to LARGEST_SIZE."""
     for name, size in sizes.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise ValueError(
@@ -326,7 +329,16 @@ def _check_sizes(**sizes: int) -> None:
             )
 
 
-def _check_rates(**rates: float) -> None:
+def check_heads(embedding_dim: int, num_heads: int) -> None:
+    """Raise ValueError unless each head gets as many numbers of a token as the others."""
+    if embedding_dim % num_heads:
+        raise ValueError(
+            "EMBEDDING_DIM {} is not divisible by NUM_HEADS {}.".format(embedding_dim, num_heads)
+        )
+
+
+def check_rates(**rates: float) -> None:
+    """Raise ValueError, naming the rate, for one that is not a probability below 1."""
     for name, rate in rates.items():
         if not 0.0 <= rate < 1.0:
             raise ValueError(

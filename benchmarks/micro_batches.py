@@ -1,11 +1,11 @@
 """What MICRO_BATCH_SIZE costs and saves: images per second and memory of a batch of 512 in pieces.
 
-    python -m benchmarks.micro_batches [--sizes 16 32 64 128 256 0] [--json FILE]
+    python -m benchmarks.micro_batches [--sizes 16 32 64 128 256 0] [--at-once 1] [--json FILE]
 
 Each size (0: the whole batch) is a process of its own, because a process never gives back its peak
 of memory; the sizes take turns. Memory is the growth of the peak from before the first step, data
-aside: what a step needs for activations, gradients and optimizer. The default model without
-dropout.
+aside: what a step needs for activations, gradients and optimizer. With --at-once 1 one pass runs at
+a time, as on a GPU. The default model without dropout.
 """
 
 import argparse
@@ -21,7 +21,7 @@ BATCH_SIZE = 512
 STEPS = 4
 
 
-def one_size(size: int) -> Dict[str, Callable]:
+def one_size(size: int, at_once: int) -> Dict[str, Callable]:
     """Return a call that trains some steps in pieces of `size` and returns the figures."""
     # Not at the top: only the processes of the sizes shall load TensorFlow.
     from benchmarks import default_model
@@ -29,7 +29,7 @@ def one_size(size: int) -> Dict[str, Callable]:
 
     random = np.random.RandomState(0)
     settings = default_model.settings_for(BATCH_SIZE, size)
-    _, step = default_model.model_and_step(settings, (127.5,) * 3, (64.0,) * 3)
+    _, step = default_model.model_and_step(settings, (127.5,) * 3, (64.0,) * 3, at_once)
     images = tf.constant(random.randint(0, 256, (BATCH_SIZE, 32, 32, 3)).astype(np.uint8))
     labels = tf.constant(random.randint(0, 10, BATCH_SIZE).astype(np.int32))
 
@@ -52,6 +52,12 @@ def main(argv=None) -> None:
     """Measure every size, print a table and write the figures if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 64, 128, 256, 0])
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=0,
+        help="passes side by side; 0 = as many as suit this device",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="processes of each size")
     parser.add_argument("--json", help="file to write the figures to")
     arguments = parser.parse_args(argv)
@@ -60,7 +66,8 @@ def main(argv=None) -> None:
     for _ in range(arguments.rounds):
         for size, found in rounds.items():
             name = "pieces of {}".format(size or BATCH_SIZE)
-            with timing.Contender(name, "benchmarks.micro_batches:one_size", size) as contender:
+            factory = "benchmarks.micro_batches:one_size"
+            with timing.Contender(name, factory, size, arguments.at_once) as contender:
                 found.append(contender("figures"))
     print("| images per pass | images/s | peak memory of a step |")
     print("|---|---|---|")

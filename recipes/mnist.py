@@ -3,11 +3,13 @@
     python -m recipes.mnist
     python -m tools.visualize runs/mnist
 
-99.1 % test accuracy after 20 epochs, 6 minutes on two cores of a CPU (seed 0). The published recipe
-of this shallow ViT reached 94.6 % on the training images; it is a set of flags, which here reach
-98.7 % on them, but 96.8 % on the test images:
+99.1 % test accuracy after 20 epochs, 4 minutes on two cores of a CPU (seed 0). The published recipe
+of this shallow ViT reached 94.6 % on the training images. It is a set of flags, but for dropout of
+an unknown rate and pixels scaled to -1..1; here they reach 98.7 % on the training images and 96.8 %
+on the test images:
 
-    python -m recipes.mnist --learning-rate 0.0003 --schedule constant --augmentations
+    python -m recipes.mnist --learning-rate 0.0003 --schedule constant --warmup-epochs 0
+        --augmentations
 
 Every constant below is also a flag; what is not listed here stands in default_settings.py.
 """

@@ -46,7 +46,8 @@ def test_micro_batches_are_measured(monkeypatch, tmp_path):
     asked = []
 
     class Contender:
-        def __init__(self, name, factory, size):
+        def __init__(self, name, factory, size, at_once):
+            assert at_once == 1
             asked.append(size)
 
         def __call__(self, function):
@@ -60,7 +61,9 @@ def test_micro_batches_are_measured(monkeypatch, tmp_path):
 
     monkeypatch.setattr(timing, "Contender", Contender)
     figures = tmp_path / "figures.json"
-    micro_batches.main(["--sizes", "16", "0", "--rounds", "3", "--json", str(figures)])
+    micro_batches.main(
+        ["--sizes", "16", "0", "--at-once", "1", "--rounds", "3", "--json", str(figures)]
+    )
     assert asked == 3 * [16, 0]
     rows = json.loads(figures.read_text())["rows"]
     assert {size: row["images_per_second"] for size, row in rows.items()} == {

@@ -252,6 +252,26 @@ def test_all_grey_images_stay_grey_and_16_bits_are_scaled(tmp_path):
     assert (dataset.x_train == 200).all()
 
 
+def test_transparent_images_are_laid_over_white_and_counted(tmp_path):
+    path = image_folder(tmp_path, per_class=8)
+    clear = np.zeros((7, 7, 4), np.uint8)
+    clear[3, 3] = (10, 20, 30, 255)
+    Image.fromarray(clear).save(str(tmp_path / "dog" / "1.png"))
+    dataset = datasets.load(path)
+    assert "1 transparent images laid over white" in dataset.notes
+    images = np.concatenate([dataset.x_train, dataset.x_test])
+    cut_out = images[(images == 255).all(axis=3).sum(axis=(1, 2)) == 48]
+    assert len(cut_out) == 1 and tuple(cut_out[0, 3, 3]) == (10, 20, 30)
+
+
+def test_a_class_without_a_readable_file_tells_which_were_skipped(tmp_path):
+    path = image_folder(tmp_path, per_class=3)
+    for number in range(3):
+        (tmp_path / "dog" / "{}.png".format(number)).write_text("no picture")
+    with pytest.raises(ValueError, match="dog. has no training image; .*3 unreadable"):
+        datasets.load(path)
+
+
 def test_a_folder_of_unreadable_files_is_refused(tmp_path):
     for class_name in ("cat", "dog"):
         (tmp_path / class_name).mkdir()
@@ -311,7 +331,7 @@ def test_folders_without_classes_or_images_are_refused(tmp_path):
 
 def test_a_class_of_one_file_cannot_give_a_test_image(tmp_path):
     path = image_folder(tmp_path, per_class=1)
-    with pytest.raises(ValueError, match="without a test folder, class 0 has one image"):
+    with pytest.raises(ValueError, match="without a test folder, class cat has one image"):
         datasets.load(path)
 
 

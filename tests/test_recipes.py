@@ -251,6 +251,42 @@ def test_other_images_than_those_of_the_run_are_refused(finished, tmp_path):
         run.dataset()
 
 
+def test_classes_of_other_names_or_in_another_order_are_refused(finished, tmp_path):
+    def change(folder):
+        settings = json.loads((folder / "settings.json").read_text())
+        settings["model"]["class_names"].reverse()
+        (folder / "settings.json").write_text(json.dumps(settings))
+
+    run = FinishedRun(damaged_copy(finished("resnet_cifar10"), tmp_path / "run", change))
+    with pytest.raises(ValueError, match="class_names"):
+        run.dataset()
+
+
+def test_own_images_are_found_where_they_have_been_moved_to(finished, own_npz, tmp_path):
+    def change(folder):
+        settings = json.loads((folder / "settings.json").read_text())
+        settings["constants"]["DATASET"] = str(tmp_path / "gone" / own_npz.name)
+        settings["dataset"].update(image_shape=[20, 24, 1], number_of_classes=3)
+        settings["model"]["class_names"] = ["cat", "dog", "wild bird"]
+        (folder / "settings.json").write_text(json.dumps(settings))
+
+    folder = damaged_copy(finished("resnet_cifar10"), tmp_path / "run", lambda _: None)
+    run = FinishedRun(folder)
+    change(folder)
+    run.settings = json.loads((folder / "settings.json").read_text())
+    run.class_names = run.settings["model"]["class_names"]
+    assert run.dataset(str(own_npz.parent)).image_shape == (20, 24, 1)
+
+
+@pytest.mark.parametrize(
+    "flag, value", [("dropout-rate", "1"), ("stochastic-depth-rate", "-1"), ("num-heads", "3")]
+)
+def test_visual_tokens_refuse_sizes_by_name(flag, value, tmp_path):
+    flags = flags_of("visual_tokens_cifar10", tmp_path) + ["--" + flag, value]
+    with pytest.raises(ValueError, match=flag.upper().replace("-", "_")):
+        script_of("visual_tokens_cifar10").main(flags)
+
+
 def test_the_paper_recipe_of_the_visual_tokens_is_the_documented_schedule():
     from optimization import LearningRate
 
@@ -268,6 +304,8 @@ def test_the_paper_recipe_of_the_visual_tokens_is_the_documented_schedule():
     rates = [schedule.at(epoch / 400) for epoch in (0, 5, 6)]
     assert rates == pytest.approx([0.01, 0.16, 0.16 * 0.9875])
     assert (settings.BATCH_SIZE, settings.STOCHASTIC_DEPTH_RATE) == (2048, pytest.approx(0.1))
+    # That of AdamW, as L2 in SGD, would take 8 % of every weight away in each step.
+    assert settings.WEIGHT_DECAY == pytest.approx(4e-5)
 
 
 def test_importing_a_recipe_loads_no_tensorflow_name():

@@ -13,7 +13,7 @@ from near_duplicates import nearest_training_images
 from recipes import resnet_cifar10, visual_tokens_cifar10
 from runtime import keras
 from tools import compare, duplicates, learned, predict, visualize
-from tools.learned import TokenGrid
+from tools.learned import TokenGrid, token_grid_of
 
 COMMON = (
     "--dataset synthetic --images-per-class 12 --validation-fraction 0.2 --batch-size 32 "
@@ -38,6 +38,7 @@ def runs(tmp_path_factory):
         "overlapping": train_cifar10.main(
             common + VIT + "--stem patch_convolution --patch-stride 4 --representation mean".split()
         ),
+        "convolutional": train_cifar10.main(common + VIT + ["--stem", "convolutional"]),
     }
 
 
@@ -88,15 +89,17 @@ def test_pictures_of_any_size_and_colour_are_named(runs, tmp_path):
     probabilities = run.probabilities(image[None])[0]
     best = run.class_names[int(probabilities.argmax())]
     assert len(lines) == 3
-    assert "broken.png" in lines[0] and "no image can be read" in lines[0]
+    assert "no image can be read; 1 unreadable files skipped: broken.png" in lines[0]
     assert lines[1].startswith(names[0])
     # Told by the pixels of the picture, not by its place in the list.
     assert lines[2].startswith("{}: {} {:.1f} %".format(names[2], best, 100 * probabilities.max()))
 
 
 def test_no_readable_picture_is_an_error(runs, tmp_path):
-    with pytest.raises(ValueError, match="no picture can be read.*missing.png"):
-        predict.main([str(runs["vit"]), str(tmp_path / "missing.png")])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    names = [str(tmp_path / name) for name in ("missing.png", "broken.png")]
+    with pytest.raises(ValueError, match="missing.png: there is no such file.*broken.png"):
+        predict.main([str(runs["vit"])] + names)
 
 
 @pytest.mark.parametrize("flags", [[], ["cat.png", "--samples", "3"]])
@@ -116,6 +119,8 @@ GRID = TokenGrid(rows=3, columns=4, size=2, stride=2, special=1)
     [
         ("vit", {"what_it_learned", "attention", "patches", "model", "training"}),
         ("overlapping", {"what_it_learned", "attention", "patches", "model", "training"}),
+        # Its convolutions overlap: there are no patches to be shown.
+        ("convolutional", {"what_it_learned", "attention", "model", "training"}),
         ("cnn", {"what_it_learned", "model", "training"}),
         ("tokens", {"what_it_learned", "visual_tokens", "model", "training"}),
     ],
@@ -205,11 +210,17 @@ def test_a_mosaic_has_every_tile_in_its_place():
     assert (image == 0).sum() == 22 * 34 - 600
 
 
+def test_the_grid_of_a_convolutional_stem_does_not_know_the_patch_size(tmp_path):
+    flags = "--stem convolutional --patch-size 8 --patch-stride 4 --output-dir".split()
+    folder = train_cifar10.main(COMMON + VIT + flags + [str(tmp_path)])
+    assert token_grid_of(FinishedRun(folder)) == TokenGrid(8, 8, 4, 4, 1, are_patches=False)
+
+
 def test_the_diagram_counts_every_parameter_once(runs):
     for folder in runs.values():
-        model = FinishedRun(folder).model
-        boxes = visualize.boxes_of(model)
-        assert sum(box.parameters for box in boxes) == model.count_params()
+        run = FinishedRun(folder)
+        boxes = visualize.boxes_of(run.model)
+        assert sum(box.parameters for box in boxes) == run.results["parameters"]
     assert ("block", 2) in [
         (box.title, box.count) for box in visualize.boxes_of(FinishedRun(runs["vit"]).model)
     ]
@@ -297,10 +308,12 @@ def test_duplicates_are_found_whatever_their_brightness_and_nothing_else_is():
     test[3] = training[41]
     test[7] = (0.8 * training[5].astype(float) + 30).astype(np.uint8)
     test[11] = 90
+    test[13] = training[17] = 50
     indices, similarities = nearest_training_images(training, test)
-    assert set(np.flatnonzero(similarities > 0.95)) == {3, 7}
-    assert (indices[3], indices[7]) == (41, 5)
-    assert similarities[3] == pytest.approx(1.0, abs=1e-4)
+    assert set(np.flatnonzero(similarities > 0.95)) == {3, 7, 13}
+    assert (indices[3], indices[7], indices[13]) == (41, 5, 17)
+    # Not nearly: --similarity 1 asks for exact copies.
+    assert set(np.flatnonzero(similarities >= 1)) == {3, 13}
     with pytest.raises(ValueError, match="(32, 32, 3).*(28, 28, 1)"):
         nearest_training_images(training, np.zeros((1, 28, 28, 1), np.uint8))
 

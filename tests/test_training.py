@@ -11,9 +11,8 @@ import datasets
 import gradient_passes
 import train_cifar10
 from data_augmentations import augmentation_pipeline
-from gradient_passes import micro_batch_size, passes_at_once
+from gradient_passes import GradientPasses
 from metrics import accuracy_and_loss
-from runtime import tf
 from training_step import Predictor
 from vit_model import vision_transformer
 
@@ -150,26 +149,30 @@ def test_two_epochs_of_augmented_data_differ_and_hold_the_same_images():
     assert not {image.tobytes() for image in first} & {image.tobytes() for image in second}
 
 
-def test_micro_batches_fit_the_device():
-    class Settings:
-        BATCH_SIZE = 96
-        MICRO_BATCH_SIZE = -1
+def passes(monkeypatch, cores, batch_size, micro_batch_size=-1):
+    """The passes on a machine of so many cores, 0 = with a GPU, as (images, at_once)."""
+    monkeypatch.setattr(gradient_passes, "has_gpu", lambda: not cores)
+    monkeypatch.setattr(gradient_passes, "cpu_cores", lambda: cores)
+    settings = types.SimpleNamespace(BATCH_SIZE=batch_size, MICRO_BATCH_SIZE=micro_batch_size)
+    found = gradient_passes.gradient_passes(settings)
+    assert isinstance(found, GradientPasses)
+    assert batch_size % (found.images * found.at_once) == 0
+    return tuple(found)
 
-    on_gpu = bool(tf.config.experimental.list_physical_devices("GPU"))
-    assert micro_batch_size(Settings) == (96 if on_gpu else 32)
-    Settings.MICRO_BATCH_SIZE = 0
-    assert micro_batch_size(Settings) == 96
-    assert passes_at_once(Settings) == 1
+
+def test_a_gpu_takes_a_batch_at_once_unless_told_otherwise(monkeypatch):
+    assert [passes(monkeypatch, 0, 96, size) for size in (-1, 0, 32)] == [(96, 1), (96, 1), (32, 1)]
 
 
-def test_passes_side_by_side_divide_the_passes_of_a_batch(monkeypatch):
-    monkeypatch.setattr(gradient_passes, "has_gpu", lambda: False)
-    found = {}
-    for cores in (1, 2, 6):
-        monkeypatch.setattr(gradient_passes, "cpu_cores", lambda cores=cores: cores)
-        for batch_size in (32, 96, 512):
-            settings = types.SimpleNamespace(BATCH_SIZE=batch_size, MICRO_BATCH_SIZE=-1)
-            found[cores, batch_size] = passes_at_once(settings)
-    assert [found[1, size] for size in (32, 96, 512)] == [1, 1, 1]
-    assert [found[2, size] for size in (32, 96, 512)] == [1, 1, 2]
-    assert [found[6, size] for size in (32, 96, 512)] == [1, 3, 4]
+def test_a_cpu_takes_small_passes_on_each_core(monkeypatch):
+    assert [passes(monkeypatch, cores, 512) for cores in (1, 2, 6)] == [(32, 1), (32, 2), (32, 4)]
+    assert [passes(monkeypatch, 2, 96, size) for size in (0, 32, 24)] == [(96, 1), (32, 1), (24, 2)]
+
+
+@pytest.mark.parametrize("batch_size", [100, 125, 200, 250, 500, 509, 514, 1000])
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_a_batch_of_any_size_falls_into_passes_of_some_size(batch_size, cores, monkeypatch):
+    """The greatest common divisor with 32 made 125 passes of 4 images of a batch of 500."""
+    images, at_once = passes(monkeypatch, cores, batch_size)
+    assert images >= 16
+    assert at_once == max(number for number in range(1, cores + 1) if batch_size % number == 0)

@@ -56,6 +56,12 @@ def test_one_batch_is_learned_by_heart(optimizer):
     assert accuracy_and_loss(logits, LABELS)[0] == 1.0
 
 
+@pytest.mark.parametrize("seed", [2**31, 2**32 - 1])
+def test_large_seeds_are_seeds_too(seed):
+    step = new_step(small_model(dropout_rate=0.1), micro_batch_size=8, seed=seed)
+    assert np.isfinite(float(step(*batch(), 0, 0.01)[0]))
+
+
 def test_every_variable_moves():
     model = small_model(dropout_rate=0.1)
     before = model.get_weights()

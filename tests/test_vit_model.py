@@ -148,6 +148,20 @@ def test_dropout_is_a_function_of_the_seed_and_of_the_layer():
     assert (layers[0] != layers[1]).mean() > 0.3
 
 
+def test_no_two_draws_of_a_step_share_their_random_numbers(monkeypatch):
+    """The seeds of passes of 4 images met again in other layers of other passes."""
+    seeds = []
+    draw = dropout._Streams.next_seed
+    monkeypatch.setattr(
+        dropout._Streams, "next_seed", lambda streams: seeds.append(draw(streams)) or seeds[-1]
+    )
+    for first_image in range(0, 64, 4):
+        with random_numbers_from(tf.constant([7, first_image])):
+            for _ in range(40):
+                dropout.uniform([1])
+    assert len({tuple(seed.numpy()) for seed in seeds}) == 16 * 40
+
+
 def test_dropout_keeps_the_mean_and_drops_the_stated_share():
     with random_numbers_from(tf.constant([1, 2])):
         values = Dropout(0.25)(tf.ones([200, 200]), training=True).numpy()

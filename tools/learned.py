@@ -13,7 +13,7 @@ class TokenGrid(NamedTuple):
     """Where the tokens of a vision_transformer come from.
 
     `special` tokens (class, distillation) stand before rows * columns patches, whose centres are
-    `stride` pixels apart.
+    `stride` pixels apart. Unless are_patches, convolutions have looked beyond their edges.
     """
 
     rows: int
@@ -21,6 +21,7 @@ class TokenGrid(NamedTuple):
     size: int
     stride: int
     special: int
+    are_patches: bool = True
 
     @property
     def patches(self) -> int:
@@ -34,11 +35,15 @@ def token_grid_of(finished) -> Optional[TokenGrid]:
     description = finished.settings["model"]
     if description["builder"] != "vision_transformer":
         return None
-    size = description["arguments"]["patch_size"]
-    stride = description["arguments"]["patch_stride"]
-    rows, columns = token_grid(finished.image_shape, size, stride)
+    arguments = description["arguments"]
+    size, stride = arguments["patch_size"], arguments["patch_stride"]
+    # A recipe that does not list the stem has the builder's own.
+    stem = arguments.get("stem", "patches")
+    rows, columns = token_grid(finished.image_shape, size, stride, stem)
     tokens = finished.model.get_layer("position_embedding").output_shape[1]
-    return TokenGrid(rows, columns, size, stride, tokens - rows * columns)
+    are_patches = stem != "convolutional"
+    size = size if are_patches else stride
+    return TokenGrid(rows, columns, size, stride, tokens - rows * columns, are_patches)
 
 
 def embedding_filters(model) -> Tuple[str, np.ndarray]:

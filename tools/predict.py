@@ -8,6 +8,7 @@ RUN_DIR is a run's folder, or a folder of runs: then the newest finished one.
 
 import argparse
 import math
+import os
 from typing import List, Optional, Sequence
 
 import numpy as np
@@ -31,8 +32,12 @@ def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
     height, width, channels = image_shape
     pictures, read, notes = [], [], []
     for path in paths:
+        if not os.path.isfile(path):
+            notes.append("{}: there is no such file".format(path))
+            continue
         try:
-            pixels, _, picture_notes = data_files.decode_images([path], 0, path)
+            folder = os.path.dirname(path) or "."
+            pixels, _, picture_notes = data_files.decode_images([path], 0, folder)
         except ValueError as problem:
             notes.append(str(problem))
             continue

@@ -235,7 +235,7 @@ def boxes_of(model) -> List[Box]:
         shape = layer.output_shape
         shape = shape[0] if isinstance(shape, list) else shape
         words = " x ".join(str(side) for side in shape[1:])
-        parameters = sum(int(np.prod(weight.shape)) for weight in layer.weights)
+        parameters = sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
         # block_1 and block_2 are two of a kind; stage_1_block_1 is not one with stage_2_block_1.
         title = layer.name.rstrip("0123456789").rstrip("_").replace("_", " ")
         layers.append((title, words, parameters))
@@ -325,6 +325,7 @@ def figures_of(finished, dataset) -> Iterator[Tuple[str, object]]:
             "attention",
             attention_figure(finished, images, labels, names, attentions["shown"], grid),
         )
+    if grid and grid.are_patches:
         yield "patches", patches_figure(finished, images[0], names[labels[0]], grid)
     token_maps = token_maps_figure(finished, images, labels, names)
     if token_maps:
