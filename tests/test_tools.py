@@ -38,7 +38,9 @@ def runs(tmp_path_factory):
         "overlapping": train_cifar10.main(
             common + VIT + "--stem patch_convolution --patch-stride 4 --representation mean".split()
         ),
-        "convolutional": train_cifar10.main(common + VIT + ["--stem", "convolutional"]),
+        "convolutional": train_cifar10.main(
+            common + VIT + "--stem convolutional --patch-stride 4".split()
+        ),
     }
 
 
@@ -210,10 +212,10 @@ def test_a_mosaic_has_every_tile_in_its_place():
     assert (image == 0).sum() == 22 * 34 - 600
 
 
-def test_the_grid_of_a_convolutional_stem_does_not_know_the_patch_size(tmp_path):
-    flags = "--stem convolutional --patch-size 8 --patch-stride 4 --output-dir".split()
-    folder = train_cifar10.main(COMMON + VIT + flags + [str(tmp_path)])
-    assert token_grid_of(FinishedRun(folder)) == TokenGrid(8, 8, 4, 4, 1, are_patches=False)
+def test_the_grid_of_a_convolutional_stem_does_not_know_the_patch_size(runs):
+    run = FinishedRun(runs["convolutional"])
+    assert run.settings["constants"]["PATCH_SIZE"] == 8
+    assert token_grid_of(run) == TokenGrid(8, 8, 4, 4, 1, are_patches=False)
 
 
 def test_the_diagram_counts_every_parameter_once(runs):
