@@ -66,7 +66,7 @@ class Distillation:
         """Return images -> [logits for the labels, logits for the teacher, the teacher's logits].
 
         The first two are the same where the student has no distillation token. Raises ValueError
-        for a teacher of other images or classes.
+        for a teacher of other images or classes, and for a share that leaves one of two heads out.
         """
         for what in ("input_shape", "output_shape"):
             own, other = getattr(student, what), getattr(self.teacher, what)
@@ -76,6 +76,13 @@ class Distillation:
                     "same DATASET with the same IMAGE_SIZE.".format(what, other[1:], own[1:])
                 )
         names = {layer.name for layer in student.layers}
+        if "distillation_logits" in names and self.teacher_share in (0, 1):
+            raise ValueError(
+                "TEACHER_SHARE is {}: one of the two heads would stay untrained, yet have "
+                "its say. Choose a share in between, or --distillation-token no.".format(
+                    self.teacher_share
+                )
+            )
         outputs = [
             student.get_layer(name).output if name in names else student.output
             for name in ("class_logits", "distillation_logits")

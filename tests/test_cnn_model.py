@@ -239,6 +239,14 @@ def test_a_teacher_of_other_classes_is_refused():
         Distillation(teacher).training_model(small_student())
 
 
+@pytest.mark.parametrize("teacher_share", [0.0, 1.0])
+def test_no_head_stays_untrained_and_has_its_say(teacher_share):
+    objective = Distillation(small_resnet(), teacher_share=teacher_share)
+    objective.training_model(small_student(distillation_token=False))
+    with pytest.raises(ValueError, match="TEACHER_SHARE is .*--distillation-token no"):
+        objective.training_model(small_student(distillation_token=True))
+
+
 def test_positions_can_start_at_zero_and_patches_can_be_a_convolution():
     model = small_student(stem="patch_convolution", position_stddev=0.0)
     assert not model.get_layer("position_embedding").get_weights()[0].any()

@@ -276,7 +276,7 @@ def test_the_page_answers_whether_the_difference_is_significant(runs, tmp_path):
     for part in ("A better than B?", "B better than C?", "Bonferroni", "FLOPs", "Validation loss"):
         assert part in page
     for folder in folders:
-        assert FinishedRun(folder).name in page
+        assert "<br>".join(FinishedRun(folder).name.split("/")) in page
     contestants, images, labels, names = compare.read_contestants(folders, "")
     for each in contestants:
         assert each.accuracy == pytest.approx(each.results["test_accuracy"])

@@ -210,7 +210,8 @@ def _runs_table(contestants: Sequence[Contestant]) -> str:
         low, high = wilson_interval(int(each.is_right.sum()), len(each.is_right))
         rows.append(
             [
-                _key(each) + html.escape(each.name),
+                # In two lines, or the table would be wider than the page.
+                _key(each) + "<br>".join(html.escape(each.name).split("/")),
                 "<b>{:.2f} %</b>".format(100 * each.accuracy),
                 "{:.2f} to {:.2f} %".format(100 * low, 100 * high),
                 "{:,}".format(each.parameters),
