@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from runtime import cpu_cores, has_gpu, share_threads
 
-# Images per gradient pass on a CPU, or nearly so: few enough that the activations stay in its
-# cache.
+# About so many images per gradient pass on a CPU: few enough that activations stay in its cache.
 CPU_MICRO_BATCH_SIZE = 32
 # Each pass is traced by itself, and start-up shall stay short on a CPU of many cores.
 MOST_PASSES_AT_ONCE = 4
@@ -40,18 +39,21 @@ def gradient_passes(settings) -> GradientPasses:
         raise ValueError(
             "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(images, batch_size)
         )
-    passes = batch_size // images
-    return GradientPasses(images, max(n for n in range(1, most + 1) if passes % n == 0))
+    return GradientPasses(images, _largest_divisor(batch_size // images, most))
 
 
 def _passes_on_cores(batch_size: int, most: int) -> GradientPasses:
     """Return passes of about CPU_MICRO_BATCH_SIZE images that keep as many cores busy as can be."""
-    at_once = max(number for number in range(1, most + 1) if batch_size % number == 0)
+    at_once = _largest_divisor(batch_size, most)
     share = batch_size // at_once
     sizes = [images for images in range(1, share + 1) if share % images == 0]
     # Twice as large is as far off as half as large: 509 images, a prime number, stay together.
     nearest = min(sizes, key=lambda images: abs(math.log(images / CPU_MICRO_BATCH_SIZE)))
     return GradientPasses(nearest, at_once)
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
 
 
 def prepare_device(settings) -> None:

@@ -36,13 +36,12 @@ def token_grid_of(finished) -> Optional[TokenGrid]:
     if description["builder"] != "vision_transformer":
         return None
     arguments = description["arguments"]
-    size, stride = arguments["patch_size"], arguments["patch_stride"]
+    stride = arguments["patch_stride"]
     # A recipe that does not list the stem has the builder's own.
-    stem = arguments.get("stem", "patches")
-    rows, columns = token_grid(finished.image_shape, size, stride, stem)
+    are_patches = arguments.get("stem", "patches") != "convolutional"
+    size = arguments["patch_size"] if are_patches else stride
+    rows, columns = token_grid(finished.image_shape, size, stride)
     tokens = finished.model.get_layer("position_embedding").output_shape[1]
-    are_patches = stem != "convolutional"
-    size = size if are_patches else stride
     return TokenGrid(rows, columns, size, stride, tokens - rows * columns, are_patches)
 
 
