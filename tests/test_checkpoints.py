@@ -219,7 +219,12 @@ def test_a_rename_waits_for_a_virus_scanner(tmp_path, monkeypatch):
         files.write_text(tmp_path / "other.txt", "new")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100000, b" " * 2**24 + b"1"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff", b"[" * 100000, b" " * 2**24 + b"1"],
+    # The contents themselves would make names of megabytes.
+    ids=["empty", "unfinished", "no text", "too deep", "too large"],
+)
 def test_json_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "settings.json"
     path.write_bytes(content)
