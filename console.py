@@ -54,7 +54,7 @@ def announce(run) -> None:
             ),
             "steps": "{} epochs of {}{}".format(
                 settings.EPOCHS,
-                run.steps_per_epoch,
+                run.progress.steps_per_epoch,
                 ", at most {:g} minutes".format(settings.TIME_LIMIT_MINUTES)
                 if settings.TIME_LIMIT_MINUTES
                 else "",

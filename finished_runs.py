@@ -15,15 +15,14 @@ import files
 import run_directory
 from cnn_model import resnet
 from metrics import softmax
+from predictor import Predictor
 from runtime import keras
-from training_step import Predictor
 from visual_tokens_model import visual_token_transformer
 from vit_model import vision_transformer
 
 BUILDERS = {
     builder.__name__: builder for builder in (vision_transformer, resnet, visual_token_transformer)
 }
-PREDICTION_BATCH_SIZE = 256
 
 
 class FinishedRun:
@@ -38,7 +37,7 @@ class FinishedRun:
             str(number) for number in range(self.settings["dataset"]["number_of_classes"])
         ]
         self.model = self._model()
-        self._predict = Predictor(self.model, PREDICTION_BATCH_SIZE)
+        self._predict = Predictor(self.model)
 
     @property
     def name(self) -> str:

@@ -28,32 +28,30 @@ def gradient_passes(settings) -> GradientPasses:
     Raises ValueError for a MICRO_BATCH_SIZE that does not divide BATCH_SIZE.
     """
     batch_size, images = settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE
-    if has_gpu():
-        most, images = 1, 0 if images == -1 else images
-    else:
-        most = min(cpu_cores(), MOST_PASSES_AT_ONCE)
-    if images == -1:
-        return _passes_on_cores(batch_size, most)
-    images = images or batch_size
+    if images == -1 and not has_gpu():
+        return _passes_on_cores(batch_size)
+    images = images if images > 0 else batch_size
     if batch_size % images:
         raise ValueError(
             "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(images, batch_size)
         )
-    return GradientPasses(images, _largest_divisor(batch_size // images, most))
+    return GradientPasses(images, passes_side_by_side(batch_size // images))
 
 
-def _passes_on_cores(batch_size: int, most: int) -> GradientPasses:
+def passes_side_by_side(parts: int) -> int:
+    """Return how many of so many equal parts run at a time: one on a GPU, at most one per core."""
+    most = 1 if has_gpu() else min(cpu_cores(), MOST_PASSES_AT_ONCE)
+    return max(number for number in range(1, most + 1) if parts % number == 0)
+
+
+def _passes_on_cores(batch_size: int) -> GradientPasses:
     """Return passes of about CPU_MICRO_BATCH_SIZE images that keep as many cores busy as can be."""
-    at_once = _largest_divisor(batch_size, most)
+    at_once = passes_side_by_side(batch_size)
     share = batch_size // at_once
     sizes = [images for images in range(1, share + 1) if share % images == 0]
     # Twice as large is as far off as half as large: 509 images, a prime number, stay together.
     nearest = min(sizes, key=lambda images: abs(math.log(images / CPU_MICRO_BATCH_SIZE)))
     return GradientPasses(nearest, at_once)
-
-
-def _largest_divisor(number: int, most: int) -> int:
-    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
 
 
 def prepare_device(settings) -> None:

@@ -18,9 +18,10 @@ import package_versions
 from command_line import settings_from
 from data_augmentations import mixes_labels
 from environment import PLUGIN
+from predictor import Predictor
 from runtime import gpu_device_type, layer_precision, runtime_name, tf
-from training import PREDICTION_BATCH_SIZE, training_step_for
-from training_step import CLASSIFICATION, Predictor, TrainingStep
+from training import training_step_for
+from training_step import CLASSIFICATION, TrainingStep
 
 # (image shape, classes) of the data sets that a script can name.
 DATASETS = {
@@ -186,8 +187,8 @@ def audit_training_step(
     else:
         whole = audit_function(training_step._whole_step, images, labels, step, rate, layers=layers)
         parts = [("training step", 1, whole)]
-    predictor = Predictor(training_step.model, PREDICTION_BATCH_SIZE)
-    pixels = tf.TensorSpec((PREDICTION_BATCH_SIZE,) + tuple(image_shape), tf.uint8)
+    predictor = Predictor(training_step.model, passes_at_once=1)
+    pixels = tf.TensorSpec((predictor.batch_size,) + tuple(image_shape), tf.uint8)
     return Audit(parts, audit_function(predictor._logits, pixels, layers=layers))
 
 

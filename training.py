@@ -23,7 +23,9 @@ from command_line import check_ranges
 from data_augmentations import augmentation_pipeline
 from gradient_passes import gradient_passes, prepare_device
 from metrics import accuracy_and_loss, softmax
-from optimization import LearningRate, optimizer_for
+from optimization import optimizer_for
+from predictor import Predictor
+from progress import Progress
 from runtime import (
     device_name,
     has_gpu,
@@ -35,10 +37,7 @@ from runtime import (
     versions,
 )
 from stop_signals import StopSignals
-from training_step import CLASSIFICATION, Classification, Predictor, TrainingStep
-
-# Images at once in inference, which keeps no activations for a gradient.
-PREDICTION_BATCH_SIZE = 128
+from training_step import CLASSIFICATION, Classification, TrainingStep
 
 # Bytes that weights.h5 has, at most, besides twice its numbers.
 ROOM_FOR_NAMES = 2**20
@@ -129,12 +128,6 @@ def training_step_for(
     )
 
 
-def predictor_for(model: "keras.Model", settings) -> Predictor:
-    """Return what gives the logits of a model while it trains as the settings say."""
-    at_once = gradient_passes(settings).at_once
-    return Predictor(model, PREDICTION_BATCH_SIZE // at_once, at_once)
-
-
 class Run:
     """One training run: its data, its model, and how far it has come."""
 
@@ -157,7 +150,6 @@ class Run:
                     settings.BATCH_SIZE, len(self.training_indices)
                 )
             )
-        self.steps_per_epoch = len(self.training_indices) // settings.BATCH_SIZE
         _set_seed(settings.SEED)
         self.dataset_facts = {
             "image_shape": list(dataset.image_shape),
@@ -178,31 +170,10 @@ class Run:
             # The run itself, where a folder of runs was given: settings.json shall name it.
             settings.INITIAL_RUN = str(transfer.start_from(self.model, settings.INITIAL_RUN))
         self.step = training_step_for(self.model, settings, objective)
-        self.predict = predictor_for(self.model, settings)
-        self.schedule = LearningRate(
-            settings.SCHEDULE,
-            settings.LEARNING_RATE,
-            settings.EPOCHS,
-            patience=settings.PATIENCE,
-            warmup_epochs=settings.WARMUP_EPOCHS,
-            warmup_learning_rate=settings.WARMUP_LEARNING_RATE,
-            decay_per_epoch=settings.DECAY_PER_EPOCH,
-        )
+        self.predict = Predictor(self.model)
+        self.progress = Progress(settings, len(self.training_indices) // settings.BATCH_SIZE)
         self.best_weights: Sequence[np.ndarray] = []
         self.summary_writer = None
-        # Everything else that a checkpoint has to keep. Sums and seconds are of the running epoch.
-        self.progress: Dict[str, Any] = {
-            "epoch": 0,
-            "step": 0,
-            "loss_sum": 0.0,
-            "accuracy_sum": 0.0,
-            "epoch_seconds": 0.0,
-            "seconds": 0.0,
-            "images_seen": 0,
-            "history": [],
-            "best_epoch": 0,
-            "best_accuracy": -1.0,
-        }
 
     @property
     def parameters(self) -> int:
@@ -223,16 +194,13 @@ class Run:
                 self.augment,
                 settings.SEED,
                 settings.EPOCHS,
-                first_epoch=progress["epoch"],
-                first_step=progress["step"],
+                first_epoch=progress.epoch,
+                first_step=progress.step,
                 indices=self.training_indices,
             )
         )
         with stop_signals.postponed():
-            # An epoch that was begun before the run was stopped is always ended.
-            while progress["epoch"] < settings.EPOCHS and (
-                progress["step"] or not self._finished()
-            ):
+            while not progress.is_finished:
                 self._epoch(batches, folder, stop_signals)
                 if not stop_signals.received:
                     self._judge(folder)
@@ -244,28 +212,26 @@ class Run:
         """Train to the end of the running epoch, or of the time limit."""
         settings, progress = self.settings, self.progress
         bar = console.progress_bar(
-            progress["epoch"] + 1,
+            progress.epoch + 1,
             settings.EPOCHS,
-            self.steps_per_epoch * settings.BATCH_SIZE,
-            progress["step"] * settings.BATCH_SIZE,
+            progress.steps_per_epoch * settings.BATCH_SIZE,
+            progress.step * settings.BATCH_SIZE,
         )
         last_save = clock = time.perf_counter()
         with bar:
-            while progress["step"] < self.steps_per_epoch and not self._out_of_time():
+            while progress.is_in_epoch:
                 images, labels = next(batches)
-                step = progress["epoch"] * self.steps_per_epoch + progress["step"]
-                loss, accuracy = self.step(images, labels, step, self._rate())
+                loss, accuracy = self.step(
+                    images, labels, progress.steps_done, progress.learning_rate
+                )
                 self._check_finite(folder, "loss", float(loss))
-                self._record(float(loss), float(accuracy))
                 now = time.perf_counter()
-                progress["epoch_seconds"] += now - clock
-                progress["seconds"] += now - clock
+                progress.count_step(float(loss), float(accuracy), now - clock)
                 clock = now
                 bar.update(settings.BATCH_SIZE)
                 bar.set_postfix_str(
                     "loss {:.3f}, accuracy {:.1f} %".format(
-                        progress["loss_sum"] / progress["step"],
-                        100 * progress["accuracy_sum"] / progress["step"],
+                        progress.mean_loss, 100 * progress.mean_accuracy
                     ),
                     refresh=False,
                 )
@@ -283,57 +249,30 @@ class Run:
             "The {} became NaN or infinite at step {} of epoch {}. {}. A lower LEARNING_RATE, "
             "WARMUP_EPOCHS or GRADIENT_CLIP_NORM 1.0 may help.".format(
                 what,
-                self.progress["step"] + 1,
-                self.progress["epoch"] + 1,
+                self.progress.step + 1,
+                self.progress.epoch + 1,
                 "The last good checkpoint is {}".format(path)
                 if path.exists()
                 else "There is no checkpoint yet",
             )
         )
 
-    def _record(self, loss: float, accuracy: float) -> None:
-        self.progress["step"] += 1
-        self.progress["loss_sum"] += loss
-        self.progress["accuracy_sum"] += accuracy
-        self.progress["images_seen"] += self.settings.BATCH_SIZE
-
     def _judge(self, folder: Path) -> None:
-        """End an epoch: validate, keep the best weights, write the history, move the schedule."""
+        """End an epoch: validate, keep the best weights, write the history."""
         progress, dataset = self.progress, self.dataset
         started = time.perf_counter()
-        rate, steps = self._rate(), max(progress["step"], 1)
         weights = self.step.weights_to_judge()
         logits = self.predict(dataset.x_train[self.validation_indices], weights)
         accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_train[self.validation_indices])
         self._check_finite(folder, "validation loss", loss)
-        is_best = accuracy > progress["best_accuracy"]
-        progress["epoch"] += 1
-        progress["seconds"] += time.perf_counter() - started
-        progress["history"].append(
-            {
-                "epoch": progress["epoch"],
-                "loss": progress["loss_sum"] / steps,
-                "accuracy": progress["accuracy_sum"] / steps,
-                "validation_loss": loss,
-                "validation_accuracy": accuracy,
-                "validation_top5_accuracy": top5,
-                "learning_rate": rate,
-                "seconds": progress["epoch_seconds"],
-                "images_per_second": progress["step"]
-                * self.settings.BATCH_SIZE
-                / max(progress["epoch_seconds"], 1e-9),
-            }
-        )
+        is_best = progress.end_epoch(accuracy, top5, loss, time.perf_counter() - started)
         if is_best:
-            progress.update(best_accuracy=accuracy, best_epoch=progress["epoch"])
             self.best_weights = weights
             self._write_best_weights(folder)
-        self.schedule.observe(accuracy)
-        run_directory.write_history(folder, progress["history"])
-        self._write_summaries(folder, progress["history"][-1])
-        progress.update(step=0, loss_sum=0.0, accuracy_sum=0.0, epoch_seconds=0.0)
+        run_directory.write_history(folder, progress.history)
+        self._write_summaries(folder, progress.history[-1])
         console.epoch_line(
-            progress["history"][-1], self.settings.EPOCHS, is_best, self._seconds_left()
+            progress.history[-1], self.settings.EPOCHS, is_best, progress.seconds_left
         )
 
     def test(self, folder: Path) -> Dict[str, Any]:
@@ -346,20 +285,20 @@ class Run:
         self._write_best_weights(folder)
         logits = self.predict(dataset.x_test)
         accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_test)
-        training_seconds = sum(row["seconds"] for row in progress["history"])
+        training_seconds = sum(row["seconds"] for row in progress.history)
         results = {
             "dataset": dataset.name,
             "stand_in": dataset.is_stand_in,
             "test_accuracy": accuracy,
             "test_top5_accuracy": top5,
             "test_loss": loss,
-            "validation_accuracy": progress["best_accuracy"],
+            "validation_accuracy": progress.best_accuracy,
             "parameters": self.parameters,
-            "epochs": progress["epoch"],
-            "best_epoch": progress["best_epoch"],
-            "images_seen": progress["images_seen"],
-            "train_minutes": progress["seconds"] / 60,
-            "images_per_second": progress["images_seen"] / max(training_seconds, 1e-9),
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "images_seen": progress.images_seen,
+            "train_minutes": progress.seconds / 60,
+            "images_per_second": progress.images_seen / max(training_seconds, 1e-9),
             "device": device_name(),
             "runtime": runtime_name(),
             "seed": settings.SEED,
@@ -372,7 +311,7 @@ class Run:
             folder,
             dict(saved["constants"], command=saved["command"], git_commit=saved["git_commit"]),
             results,
-            progress["history"],
+            progress.history,
             dataset.x_test,
             dataset.y_test,
             softmax(logits),
@@ -386,8 +325,7 @@ class Run:
         # The loss of a step is that of the weights before it: these may be lost all the same.
         for array in arrays:
             self._check_finite(folder, "weights or their moments", array)
-        state = {"progress": self.progress, "schedule": self.schedule.state}
-        checkpoints.save_checkpoint(folder / run_directory.CHECKPOINT, arrays, state)
+        checkpoints.save_checkpoint(folder / run_directory.CHECKPOINT, arrays, self.progress.state)
 
     def restore(self, folder: Path) -> None:
         """Go back to the newest sound checkpoint of a run, if it has one."""
@@ -401,17 +339,15 @@ class Run:
         note = run_directory.versions_note(folder, versions())
         if note:
             console.line("note: " + note)
-        variables = self.step.state()
-        count = len(variables)
         self._check_checkpoint(folder, arrays, state)
+        variables = self.step.state()
         for variable, array in zip(variables, arrays):
             variable.assign(array)
-        self.best_weights = arrays[count:]
-        self.progress.update(state["progress"])
-        self.schedule.state.update(state["schedule"])
+        self.best_weights = arrays[len(variables) :]
+        self.progress.restore(state)
         console.line(
             "Resuming {} at epoch {}, step {}.".format(
-                folder, self.progress["epoch"] + 1, self.progress["step"]
+                folder, self.progress.epoch + 1, self.progress.step
             )
         )
 
@@ -420,17 +356,8 @@ class Run:
         expected = [(tuple(v.shape), v.dtype.as_numpy_dtype) for v in self.step.state()]
         best = expected[: len(self.model.weights)]
         found = [(array.shape, array.dtype) for array in arrays]
-        progress = state.get("progress") if isinstance(state, dict) else None
-        history = progress.get("history") if isinstance(progress, dict) else None
-        if (
-            not isinstance(history, list)
-            or not files.same_form(dict(progress, history=[]), dict(self.progress, history=[]))
-            or not files.same_form(state.get("schedule"), self.schedule.state)
-            or found != expected + (best if progress["best_epoch"] else [])
-            or not 0 <= progress["step"] <= self.steps_per_epoch
-            or not progress["best_epoch"] <= progress["epoch"] == len(history)
-            or not all(isinstance(row, dict) and "seconds" in row for row in history)
-            or not all(type(cell) in (int, float) for row in history for cell in row.values())
+        if not self.progress.is_state(state) or found != expected + (
+            best if state["progress"]["best_epoch"] else []
         ):
             raise ValueError("The checkpoint in {} is not one of this run.".format(folder))
 
@@ -456,31 +383,6 @@ class Run:
         except tf.errors.OpError as problem:
             reason = str(problem).strip().split("\n")[0]
             console.line("note: TensorBoard's events cannot be written: " + reason)
-
-    def _fraction_done(self) -> float:
-        """How far the run has come, 0 to 1: by steps or, under a time limit, by time if more."""
-        steps = self.progress["epoch"] + self.progress["step"] / self.steps_per_epoch
-        by_steps = steps / self.settings.EPOCHS
-        if not self.settings.TIME_LIMIT_MINUTES:
-            return by_steps
-        by_time = self.progress["seconds"] / (60 * self.settings.TIME_LIMIT_MINUTES)
-        return min(max(by_steps, by_time), 1.0)
-
-    def _rate(self) -> float:
-        return self.schedule.at(self._fraction_done())
-
-    def _seconds_left(self) -> float:
-        done = self._fraction_done()
-        return self.progress["seconds"] / max(done, 1e-9) * (1 - done)
-
-    def _out_of_time(self) -> bool:
-        limit = 60 * self.settings.TIME_LIMIT_MINUTES
-        return bool(limit) and self.progress["seconds"] >= limit
-
-    def _finished(self) -> bool:
-        patience = self.settings.EARLY_STOPPING_PATIENCE
-        waited = self.progress["epoch"] - self.progress["best_epoch"]
-        return self._out_of_time() or bool(patience) and waited >= patience
 
 
 def _set_seed(seed: int) -> None:

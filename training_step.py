@@ -5,7 +5,7 @@ no `train_step`, and because every random draw here depends on the step alone, w
 a resumed run equal to one that never stopped.
 """
 
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Tuple
 
 import numpy as np
 
@@ -219,48 +219,3 @@ class TrainingStep:
         """Return every variable that training changes, in a fixed order."""
         scale = self.loss_scale.variables if self.loss_scale else []
         return list(self.model.weights) + list(self.optimizer.slots) + self.averages + scale
-
-
-class Predictor:
-    """Give the logits of a model for any number of images, in inference mode.
-
-    So many passes_at_once, of batch_size images each, run side by side.
-    """
-
-    def __init__(self, model: "keras.Model", batch_size: int, passes_at_once: int = 1):
-        self.model = model
-        self.passes_at_once = passes_at_once
-        self.images_at_once = batch_size * passes_at_once
-        self._logits = tf.function(self.logits, autograph=False)
-
-    def logits(self, images) -> "tf.Tensor":
-        """Return the logits of images_at_once images, float32 (images_at_once, classes)."""
-        if self.passes_at_once == 1:
-            return self.model(images, training=False)
-        pieces = tf.split(images, self.passes_at_once)
-        return tf.concat([self.model(piece, training=False) for piece in pieces], axis=0)
-
-    def __call__(self, images: np.ndarray, weights: Optional[Sequence] = None) -> np.ndarray:
-        """Return the logits of images, float32 (count, classes).
-
-        images are 0..255, (count, height, width, channels); weights, if given, stand in for the
-        model's own during the call.
-        """
-        own_weights = self.model.get_weights() if weights is not None else None
-        if weights is not None:
-            self.model.set_weights(weights)
-        try:
-            logits = [
-                self._at_once(images, first) for first in range(0, len(images), self.images_at_once)
-            ]
-        finally:
-            if own_weights is not None:
-                self.model.set_weights(own_weights)
-        return np.concatenate(logits)
-
-    def _at_once(self, images: np.ndarray, first: int) -> np.ndarray:
-        batch = images[first : first + self.images_at_once]
-        missing = self.images_at_once - len(batch)
-        # Always the same shape: a new one would be traced again, and compiled again by DirectML.
-        padded = np.concatenate([batch, np.zeros((missing,) + batch.shape[1:], batch.dtype)])
-        return self._logits(tf.constant(padded)).numpy()[: len(batch)]

@@ -10,8 +10,9 @@ import gradient_passes
 import train_cifar10
 import training
 from command_line import settings_from
+from predictor import PREDICTION_BATCH_SIZE, Predictor
 from runtime import keras, runtime_name, tf
-from training_step import Predictor, TrainingStep
+from training_step import TrainingStep
 
 
 def settings_for(batch_size: int, micro_batch_size: int = -1) -> argparse.Namespace:
@@ -39,10 +40,8 @@ def contender(
     random = np.random.RandomState(0)
     model.set_weights([w + 0.02 * random.randn(*w.shape) for w in model.get_weights()])
     numbers = itertools.count()
-    # As training.predictor_for, which would fill a small batch up.
-    at_once = gradient_passes.gradient_passes(settings).at_once
-    size = min(len(images), training.PREDICTION_BATCH_SIZE)
-    predict = Predictor(model, size // at_once, at_once)
+    # The Predictor of a training would fill a small batch up.
+    predict = Predictor(model, min(len(images), PREDICTION_BATCH_SIZE))
     pixels, classes = tf.constant(images), tf.constant(labels)
     return {
         "runtime": runtime_name,

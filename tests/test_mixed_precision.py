@@ -12,9 +12,9 @@ import loss_scaling
 import runtime
 import train_cifar10
 from finished_runs import FinishedRun
+from predictor import Predictor
 from runtime import keras, layer_precision, tf
 from training import Run
-from training_step import Predictor
 
 OFFERED = hasattr(getattr(keras, "mixed_precision", None), "set_global_policy")
 needs_float16 = pytest.mark.skipif(not OFFERED, reason="TensorFlow 1.15.8 has no mixed precision")

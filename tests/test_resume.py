@@ -19,7 +19,8 @@ import reports
 import run_directory
 import train_cifar10
 import training
-from training_step import Predictor, TrainingStep
+from predictor import Predictor
+from training_step import TrainingStep
 
 EPOCHS, STEPS_PER_EPOCH = 3, 4
 FLAGS = (

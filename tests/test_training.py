@@ -13,7 +13,7 @@ import train_cifar10
 from data_augmentations import augmentation_pipeline
 from gradient_passes import GradientPasses
 from metrics import accuracy_and_loss
-from training_step import Predictor
+from predictor import Predictor
 from vit_model import vision_transformer
 
 SMALL = (

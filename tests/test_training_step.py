@@ -6,8 +6,9 @@ from test_vit_model import small_model, some_images
 
 from metrics import accuracy_and_loss, softmax
 from optimization import optimizer_for
+from predictor import Predictor
 from runtime import keras, tf
-from training_step import Predictor, TrainingStep, cross_entropy
+from training_step import TrainingStep, cross_entropy
 
 BATCH = 16
 LABELS = (np.arange(BATCH) % 10).astype(np.int32)

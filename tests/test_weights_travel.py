@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from test_vit_model import small_model, some_images
 
-from training_step import Predictor
+from predictor import Predictor
 
 
 def outputs(model):
