@@ -1,0 +1,125 @@
+"""A run counts itself, ends for one of three reasons, and goes on from its state as it was."""
+
+import copy
+import json
+
+import pytest
+
+import train_cifar10
+from command_line import settings_from
+from progress import Progress
+
+STEPS = 5
+
+
+def progress_of(*flags):
+    return Progress(settings_from(vars(train_cifar10), ["--batch-size", "10"] + list(flags)), STEPS)
+
+
+def train_epoch(progress, accuracy=0.5, seconds=1.0):
+    while progress.is_in_epoch:
+        progress.count_step(2.0, 0.25, seconds)
+    return progress.end_epoch(accuracy, 0.9, 1.5, seconds=7.0)
+
+
+def test_an_epoch_becomes_a_row_of_means():
+    progress = progress_of("--epochs", "3", "--schedule", "constant")
+    progress.count_step(1.0, 0.0, 2.0)
+    progress.count_step(3.0, 0.5, 2.0)
+    assert (progress.mean_loss, progress.mean_accuracy) == (2.0, 0.25)
+    assert (progress.steps_done, progress.images_seen) == (2, 20)
+    assert progress.fraction_done == pytest.approx(2 / 15)
+    # A signal or the time has ended the epoch early.
+    assert progress.end_epoch(0.4, 0.9, 1.5, seconds=6.0)
+    assert progress.history == [
+        {
+            "epoch": 1,
+            "loss": 2.0,
+            "accuracy": 0.25,
+            "validation_loss": 1.5,
+            "validation_accuracy": 0.4,
+            "validation_top5_accuracy": 0.9,
+            "learning_rate": 0.001,
+            "seconds": 4.0,
+            "images_per_second": 5.0,
+        }
+    ]
+    assert (progress.epoch, progress.step, progress.mean_loss) == (1, 0, 0.0)
+    assert progress.seconds == 10.0 and progress.seconds_left == pytest.approx(20.0)
+
+
+def test_the_first_of_equal_epochs_is_the_best():
+    progress = progress_of()
+    assert [train_epoch(progress, accuracy) for accuracy in (0.3, 0.5, 0.5, 0.4, 0.6)] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert (progress.best_epoch, progress.best_accuracy) == (5, 0.6)
+
+
+@pytest.mark.parametrize(
+    "flags, epochs",
+    [
+        ("--epochs 3", 3),
+        ("--epochs 9 --early-stopping-patience 2", 3),
+        # An epoch takes 5 seconds of training and 7 of validation: the second one is cut short.
+        ("--epochs 9 --time-limit-minutes 0.25", 2),
+    ],
+)
+def test_the_three_ends_of_a_run(flags, epochs):
+    progress = progress_of(*flags.split())
+    while not progress.is_finished:
+        assert progress.epoch < 9
+        train_epoch(progress)
+    assert progress.epoch == epochs
+    assert progress.is_out_of_time == ("time-limit" in flags)
+    if progress.is_out_of_time:
+        assert progress.history[-1]["seconds"] == 3.0 and progress.seconds_left == 0.0
+
+
+def test_an_epoch_that_was_begun_is_ended_even_without_time():
+    progress = progress_of("--epochs", "9", "--time-limit-minutes", "1")
+    progress.count_step(1.0, 1.0, 100.0)
+    assert not progress.is_in_epoch and not progress.is_finished
+    train_epoch(progress)
+    assert progress.is_finished
+
+
+def test_a_state_is_all_there_is_to_go_on_from():
+    one, other = progress_of("--patience", "1"), progress_of("--patience", "1")
+    train_epoch(one, 0.5)
+    train_epoch(one, 0.4)
+    one.count_step(1.0, 1.0, 1.0)
+    state = json.loads(json.dumps(one.state))
+    assert other.is_state(state)
+    other.restore(state)
+    for progress in (one, other):
+        train_epoch(progress, 0.3)
+    # The plateau of two epochs, one before and one after, has halved the rate twice.
+    assert one.state == other.state and other.learning_rate == 0.001 / 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["progress"].update(step=STEPS + 1),
+        lambda state: state["progress"].update(best_epoch=2),
+        lambda state: state["progress"].update(epoch=2),
+        lambda state: state["progress"].update(images_seen=True),
+        lambda state: state["progress"].update(another=1),
+        lambda state: state["progress"]["history"][0].pop("seconds"),
+        lambda state: state["progress"]["history"][0].update(loss="1"),
+        lambda state: state["schedule"].pop("factor"),
+        lambda state: state.pop("progress"),
+    ],
+)
+def test_another_state_is_none_of_this_run(change):
+    progress = progress_of()
+    train_epoch(progress)
+    state = copy.deepcopy(progress.state)
+    assert progress.is_state(state)
+    change(state)
+    assert not progress.is_state(state) and not progress.is_state([state])
