@@ -1,4 +1,4 @@
-"""How a batch is cut into gradient passes on the device that trains.
+"""How a batch is cut into passes on the device that trains or predicts.
 
 A GPU takes a batch in one pass. A CPU takes it in small ones, a core each: activations that stay in
 the cache, and operations that do not wait for each other, make it nearly twice as fast.
@@ -35,10 +35,10 @@ def gradient_passes(settings) -> GradientPasses:
         raise ValueError(
             "MICRO_BATCH_SIZE is {}: it must divide BATCH_SIZE {}.".format(images, batch_size)
         )
-    return GradientPasses(images, passes_side_by_side(batch_size // images))
+    return GradientPasses(images, most_passes_at_once(batch_size // images))
 
 
-def passes_side_by_side(parts: int) -> int:
+def most_passes_at_once(parts: int) -> int:
     """Return how many of so many equal parts run at a time: one on a GPU, at most one per core."""
     most = 1 if has_gpu() else min(cpu_cores(), MOST_PASSES_AT_ONCE)
     return max(number for number in range(1, most + 1) if parts % number == 0)
@@ -46,7 +46,7 @@ def passes_side_by_side(parts: int) -> int:
 
 def _passes_on_cores(batch_size: int) -> GradientPasses:
     """Return passes of about CPU_MICRO_BATCH_SIZE images that keep as many cores busy as can be."""
-    at_once = passes_side_by_side(batch_size)
+    at_once = most_passes_at_once(batch_size)
     share = batch_size // at_once
     sizes = [images for images in range(1, share + 1) if share % images == 0]
     # Twice as large is as far off as half as large: 509 images, a prime number, stay together.

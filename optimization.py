@@ -117,9 +117,9 @@ def clip_by_global_norm(gradients: Sequence["tf.Tensor"], longest: float) -> Lis
 class LearningRate:
     """The learning rate of a run, as a function of how far the run has come.
 
-    Progress is a number from 0 to 1: the share of all steps done or, under a time limit, the share
-    of the time used up if that is more, so that a schedule always runs to its end. Only `plateau`
-    looks at the validation accuracy; what it has seen is its `state`.
+    Progress.fraction_done counts steps or, under a time limit, the time if that is more, so that a
+    schedule always runs to its end. Only `plateau` looks at the validation accuracy; what it has
+    seen is its `state`.
 
     Sources: cosine without restarts, arXiv 1608.03983; warm-up, arXiv 1706.02677, section 2.2.
     """
@@ -147,9 +147,9 @@ class LearningRate:
         self.decay_per_epoch = decay_per_epoch
         self.state: Dict[str, Any] = {"factor": 1.0, "best": -1.0, "epochs_without_better": 0}
 
-    def at(self, progress: float) -> float:
-        """Return the rate at a progress between 0 and 1."""
-        epoch = progress * self.epochs
+    def at(self, fraction_done: float) -> float:
+        """Return the rate at a fraction between 0 and 1."""
+        epoch = fraction_done * self.epochs
         if epoch < self.warmup_epochs:
             risen = epoch / self.warmup_epochs
             return self.warmup_learning_rate + risen * (

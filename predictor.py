@@ -4,17 +4,18 @@ from typing import Optional, Sequence
 
 import numpy as np
 
-from gradient_passes import passes_side_by_side
+from gradient_passes import most_passes_at_once
 from runtime import keras, tf
 
-# More than in training, because no activations are kept for a gradient.
-PREDICTION_BATCH_SIZE = 128
+# Images at once: no activations are kept for a gradient. Any number of cores up to 4 divides it.
+PREDICTION_BATCH_SIZE = 144
 
 
 class Predictor:
     """Give the logits of a model for any number of images, in inference mode.
 
-    A batch is cut into passes_at_once that run side by side; 0 = as many as suit this device.
+    A batch is cut into passes_at_once, which must divide it, and which run side by side; 0 = as
+    many as suit this device.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class Predictor:
     ):
         self.model = model
         self.batch_size = batch_size
-        self.passes_at_once = passes_at_once or passes_side_by_side(batch_size)
+        self.passes_at_once = passes_at_once or most_passes_at_once(batch_size)
         self._logits = tf.function(self.logits, autograph=False)
 
     def logits(self, images) -> "tf.Tensor":

@@ -3,6 +3,7 @@
 Training stops for three reasons: its epochs, its time or its patience are used up.
 """
 
+import math
 from typing import Any, Dict, List
 
 import files
@@ -155,13 +156,16 @@ class Progress:
             and files.same_form(dict(counts, history=[]), dict(own["progress"], history=[]))
             and files.same_form(state.get("schedule"), own["schedule"])
             and 0 <= counts["step"] <= self.steps_per_epoch
-            and counts["best_epoch"] <= counts["epoch"] == len(history)
+            and 0 <= counts["epoch"] == len(history)
+            # From the first epoch on there is a best one.
+            and min(1, counts["epoch"]) <= counts["best_epoch"] <= counts["epoch"]
+            and math.isfinite(counts["seconds"] + counts["epoch_seconds"])
             and all(isinstance(row, dict) and "seconds" in row for row in history)
             and all(type(cell) in (int, float) for row in history for cell in row.values())
         )
 
     def restore(self, state: Dict[str, Any]) -> None:
         """Go on from a state; is_state tells whether it is one."""
-        for name, value in state["progress"].items():
-            setattr(self, name, value)
+        for name in COUNTS:
+            setattr(self, name, state["progress"][name])
         self.schedule.state.update(state["schedule"])

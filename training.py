@@ -224,9 +224,10 @@ class Run:
                 loss, accuracy = self.step(
                     images, labels, progress.steps_done, progress.learning_rate
                 )
-                self._check_finite(folder, "loss", float(loss))
+                loss, accuracy = float(loss), float(accuracy)
+                self._check_finite(folder, "loss", loss)
                 now = time.perf_counter()
-                progress.count_step(float(loss), float(accuracy), now - clock)
+                progress.count_step(loss, accuracy, now - clock)
                 clock = now
                 bar.update(settings.BATCH_SIZE)
                 bar.set_postfix_str(

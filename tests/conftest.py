@@ -16,12 +16,12 @@ os.environ.setdefault("DML_VISIBLE_DEVICES", "0")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """Whatever a test leaves to chance is the same in every run: what fails once, fails again."""
+    """Whatever a test leaves to chance is the same every time: what fails once, fails again."""
     from runtime import tf
 
     random.seed(0)
     np.random.seed(0)
-    tf.compat.v1.set_random_seed(0)
+    tf.compat.v2.random.set_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -653,6 +653,8 @@ def synthetic():
 def test_synthetic_is_deterministic_and_its_test_set_fixed(synthetic):
     for seed in (0, 1):
         drawn, _ = synthetic_images.draw_dataset(seed)
+        loaded = datasets.load("synthetic", seed=seed)
+        np.testing.assert_array_equal(loaded.x_train, drawn["x_train"])
         assert np.array_equal(synthetic.x_train, drawn["x_train"]) == (seed == 0)
         np.testing.assert_array_equal(synthetic.x_test, drawn["x_test"])
 

@@ -1,7 +1,6 @@
 """Whatever goes wrong during a run: one sentence, exit code 2, and the last good state is kept."""
 
 import contextlib
-import functools
 import os
 import shutil
 import sys
@@ -11,7 +10,6 @@ import pytest
 
 import checkpoints
 import command_line
-import datasets
 import run_directory
 import train_cifar10
 import training
@@ -23,12 +21,6 @@ FLAGS = (
     "--batch-size 32 --micro-batch-size 32 --epochs 2 --augmentations random_flip"
 ).split()
 STEPS_PER_EPOCH = 4
-load_once = functools.lru_cache(maxsize=None)(datasets.load)
-
-
-@pytest.fixture(autouse=True)
-def drawn_once(monkeypatch):
-    monkeypatch.setattr(training.datasets, "load", load_once)
 
 
 @pytest.fixture()

@@ -16,9 +16,9 @@ def progress_of(*flags):
     return Progress(settings_from(vars(train_cifar10), ["--batch-size", "10"] + list(flags)), STEPS)
 
 
-def train_epoch(progress, accuracy=0.5, seconds=1.0):
+def train_epoch(progress, accuracy=0.5):
     while progress.is_in_epoch:
-        progress.count_step(2.0, 0.25, seconds)
+        progress.count_step(2.0, 0.25, seconds=1.0)
     return progress.end_epoch(accuracy, 0.9, 1.5, seconds=7.0)
 
 
@@ -29,7 +29,7 @@ def test_an_epoch_becomes_a_row_of_means():
     assert (progress.mean_loss, progress.mean_accuracy) == (2.0, 0.25)
     assert (progress.steps_done, progress.images_seen) == (2, 20)
     assert progress.fraction_done == pytest.approx(2 / 15)
-    # A signal or the time has ended the epoch early.
+    # The time has ended the epoch early.
     assert progress.end_epoch(0.4, 0.9, 1.5, seconds=6.0)
     assert progress.history == [
         {
@@ -107,6 +107,8 @@ def test_a_state_is_all_there_is_to_go_on_from():
     [
         lambda state: state["progress"].update(step=STEPS + 1),
         lambda state: state["progress"].update(best_epoch=2),
+        lambda state: state["progress"].update(best_epoch=0),
+        lambda state: state["progress"].update(seconds=float("nan")),
         lambda state: state["progress"].update(epoch=2),
         lambda state: state["progress"].update(images_seen=True),
         lambda state: state["progress"].update(another=1),

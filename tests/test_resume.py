@@ -1,6 +1,5 @@
 """A run that is stopped anywhere and resumed ends as one that was never stopped."""
 
-import functools
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 import checkpoints
-import datasets
 import files
 import reports
 import run_directory
@@ -29,17 +27,6 @@ FLAGS = (
     "--batch-size 32 --micro-batch-size 16 --epochs 3 --patience 1 --optimizer adamw "
     "--weight-decay 0.1 --ema-decay 0.9 --dropout-rate 0.2 --augmentations random_flip mixup"
 ).split()
-
-
-load_once = functools.lru_cache(maxsize=None)(datasets.load)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def drawn_once():
-    patch = pytest.MonkeyPatch()
-    patch.setattr(training.datasets, "load", load_once)
-    yield
-    patch.undo()
 
 
 class Killed(BaseException):

@@ -80,6 +80,8 @@ def main(argv: Optional[Sequence[str]] = None) -> List[str]:
 
     finished = FinishedRun(arguments.run)
     dataset = finished.dataset(arguments.data_dir)
+    counts = (len(dataset.x_test), len(dataset.x_train))
+    print("Comparing {:,} test images with {:,} training images.".format(*counts), flush=True)
     nearest, similarities = nearest_training_images(dataset.x_train, dataset.x_test)
     is_duplicate = similarities >= arguments.similarity
     is_right = finished.probabilities(dataset.x_test).argmax(axis=1) == dataset.y_test
