@@ -151,7 +151,8 @@ class SequencePooling(keras.layers.Layer):
 
     def build(self, input_shape):
         _, self.tokens, self.dim = input_shape
-        self.importance = keras.layers.Dense(1, name="importance")
+        # No bias: softmax takes out what all tokens have in common, so that it could not learn.
+        self.importance = keras.layers.Dense(1, use_bias=False, name="importance")
         super().build(input_shape)
 
     def call(self, tokens):
