@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_training_step import small_model, some_images
+from test_vit_model import small_model, some_images
 
 import gradient_passes
 from predictor import Predictor
