@@ -16,17 +16,19 @@ so that a list of augmentations is two products of matrices before any pixel is 
 `augmentation_pipeline` resamples images once and recolours them once, however long the list.
 """
 
+from __future__ import annotations
+
 import ast
 import functools
 import inspect
 import math
 import numbers
 import zlib
-from typing import Callable, Optional, Sequence, Tuple, Union
+from typing import Callable, Sequence, Union
 
 import numpy as np
 
-from runtime import tf
+from backend.runtime import tf
 
 Seed = Union[tf.Tensor, Sequence[int]]
 
@@ -239,7 +241,7 @@ def _draw_shares(images, seed, alpha, probability, count):
 @_augmentation("mixing", alpha=(0.01, 100))
 def mixup(
     images: tf.Tensor, labels: tf.Tensor, seed: Seed, alpha: float = 0.2, probability: float = 1.0
-) -> Tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Blend each image with its neighbour in the batch by a share of Beta(alpha, alpha).
 
     `labels`, float (batch, classes), blend likewise; returns (images, labels).
@@ -252,7 +254,7 @@ def mixup(
 @_augmentation("mixing", alpha=(0.01, 100))
 def cutmix(
     images: tf.Tensor, labels: tf.Tensor, seed: Seed, alpha: float = 1.0, probability: float = 1.0
-) -> Tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Paste a box of the neighbour in the batch, whose area is a share of Beta(alpha, alpha).
 
     `labels`, float (batch, classes), blend by the area really pasted; returns (images, labels).
@@ -373,7 +375,7 @@ def _mix(pixels, labels, shares):
 
 
 def augmentation_pipeline(
-    specifications: Sequence[str], number_of_classes: Optional[int] = None
+    specifications: Sequence[str], number_of_classes: int | None = None
 ) -> Callable:
     """Return `(images, labels, seed) -> (images, labels)` that does all of `specifications`.
 

@@ -8,15 +8,17 @@ reshape and matrix product only: `Einsum`, as in Keras' own MultiHeadAttention, 
 kernel.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Any, Dict, Tuple
+from typing import Any
 
-from dropout import Dropout
-from runtime import keras, tf
-from short_gradients import LayerNormalization, gelu
+from backend.fast_ops import LayerNormalization, gelu
+from backend.layers import Dropout
+from backend.runtime import keras, tf
 
 
-def attention_weights(query, key) -> "tf.Tensor":
+def attention_weights(query, key) -> tf.Tensor:
     """Return softmax(query^T key), (batch, heads, tokens, tokens); every row sums to 1.
 
     query and key are (batch, heads, head_dim, tokens): matrix products with the tokens in their
@@ -67,7 +69,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.projection = keras.layers.Dense(self.dim, name="projection")
         super().build(input_shape)
 
-    def heads(self, tokens) -> Tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
+    def heads(self, tokens) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return query / sqrt(head_dim), key and value, each (batch, heads, head_dim, tokens)."""
         query_key_value = self.query_key_value(tf.reshape(tokens, [-1, self.dim]))
         # (batch, tokens, 3 * dim) -> (batch, 3 * dim, tokens): one transposition for all heads.
@@ -86,7 +88,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         context = tf.transpose(tf.reshape(context, [-1, self.dim, self.tokens]), [0, 2, 1])
         return self.projection(tf.reshape(context, [-1, self.dim]))
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(super().get_config(), num_heads=self.num_heads)
 
 
@@ -108,7 +110,7 @@ class FeedForward(keras.layers.Layer):
     def call(self, tokens, training=None):
         return self.contract(self.dropout(gelu(self.expand(tokens)), training=training))
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(
             super().get_config(), hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate
         )
@@ -156,7 +158,7 @@ class EncoderBlock(keras.layers.Layer):
         )
         return tf.reshape(rows, [-1, self.tokens, self.dim])
 
-    def attention_weights(self, tokens) -> "tf.Tensor":
+    def attention_weights(self, tokens) -> tf.Tensor:
         """Return the attention weights, (batch, heads, tokens, tokens), for the block's input."""
         normalized = self._normalized_tokens(tf.reshape(tokens, [-1, self.dim]))
         query, key, _ = self.attention.heads(normalized)
@@ -172,7 +174,7 @@ class EncoderBlock(keras.layers.Layer):
         tokens = tf.reshape(rows, [-1, self.tokens, self.dim])
         return tf.reshape(self.stochastic_depth(tokens, training=training), [-1, self.dim])
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(
             super().get_config(),
             num_heads=self.num_heads,
@@ -189,7 +191,7 @@ def encoder(
     mlp_hidden_dim: int,
     dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
-) -> "tf.Tensor":
+) -> tf.Tensor:
     """Pass tokens (batch, tokens, dim) through all blocks and the last norm: same shape."""
     for number in range(1, number_of_layers + 1):
         tokens = EncoderBlock(
@@ -198,6 +200,6 @@ def encoder(
             dropout_rate=dropout_rate,
             # The deeper the block, the more often it is skipped: arXiv 1603.09382, equation 4.
             stochastic_depth_rate=stochastic_depth_rate * number / number_of_layers,
-            name="block_{}".format(number),
+            name=f"block_{number}",
         )(tokens)
     return LayerNormalization(epsilon=1e-6, name="final_norm")(tokens)

@@ -6,10 +6,12 @@ Every constant below is also a flag (EPOCHS is --epochs); what is not listed her
 default_settings.py. The run is left in runs/train_cifar100/: weights, curves and a report.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
-from command_line import run, settings_from
-from environment import preflight, select_adapter
+from backend.environment import preflight, select_adapter
+from training.settings import run, settings_from
 
 # Device
 DML_VISIBLE_DEVICES = "0"  # the DirectX 12 adapter that trains, from 0; "" = TensorFlow decides
@@ -79,7 +81,7 @@ def main(argv=None):
     settings = settings_from(globals(), argv)
     preflight()
     select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training import train
+    from training.train import train
 
     return train(build_model(settings), settings)
 

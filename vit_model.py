@@ -6,13 +6,15 @@ Method: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv 2010.119
 with pre-norm blocks. The blocks themselves stand in encoder_block.py.
 """
 
-import math
-from typing import Any, Dict, Sequence, Tuple
+from __future__ import annotations
 
-from dropout import Dropout
+import math
+from typing import Any, Sequence
+
+from backend.fast_ops import gelu
+from backend.layers import Dropout
+from backend.runtime import keras, tf
 from encoder_block import encoder
-from runtime import keras, tf
-from short_gradients import gelu
 
 STEMS = ("patches", "patch_convolution", "convolutional")
 REPRESENTATIONS = ("flatten", "mean", "class_token", "sequence_pooling")
@@ -34,7 +36,7 @@ class PixelNormalization(keras.layers.Layer):
         offset = tf.constant([-mean / std for mean, std in zip(self.mean, self.std)])
         return tf.cast(images, tf.float32) * scale + offset
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(super().get_config(), mean=self.mean, std=self.std)
 
 
@@ -60,7 +62,7 @@ class PatchExtraction(keras.layers.Layer):
         _, rows, columns, values = patches.shape
         return tf.reshape(patches, [-1, rows * columns, values])
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(
             super().get_config(), patch_size=self.patch_size, patch_stride=self.patch_stride
         )
@@ -82,7 +84,7 @@ class PatchProjection(keras.layers.Layer):
         tokens = self.projection(tf.reshape(patches, [-1, self.values]))
         return tf.reshape(tokens, [-1, self.tokens, self.embedding_dim])
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(super().get_config(), embedding_dim=self.embedding_dim)
 
 
@@ -139,7 +141,7 @@ class PositionEmbedding(keras.layers.Layer):
     def call(self, tokens):
         return tokens + self.positions
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return dict(super().get_config(), stddev=self.stddev)
 
 
@@ -161,7 +163,7 @@ class SequencePooling(keras.layers.Layer):
         return tf.reshape(tf.matmul(weights, tokens), [-1, self.dim])
 
 
-def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> "tf.Tensor":
+def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> tf.Tensor:
     """Turn images into tokens (batch, tokens, dim): cut out patches and project each linearly."""
     patches = PatchExtraction(patch_size, patch_stride, name="patch_extraction")(images)
     return PatchProjection(embedding_dim, name="patch_projection")(patches)
@@ -169,7 +171,7 @@ def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -
 
 def patch_convolution_stem(
     images, embedding_dim: int, patch_size: int, patch_stride: int
-) -> "tf.Tensor":
+) -> tf.Tensor:
     """Do the same by one convolution without bias: arXiv 2010.11929 in many implementations."""
     images = keras.layers.Conv2D(
         embedding_dim, patch_size, strides=patch_stride, use_bias=False, name="patch_convolution"
@@ -178,9 +180,7 @@ def patch_convolution_stem(
     return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
 
 
-def convolutional_stem(
-    images, embedding_dim: int, patch_size: int, patch_stride: int
-) -> "tf.Tensor":
+def convolutional_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> tf.Tensor:
     """Turn images into tokens (batch, tokens, dim): one convolution and pooling per halving.
 
     The grid is that of patches with patch_stride, which has to be a power of two; patch_size is not
@@ -189,25 +189,24 @@ def convolutional_stem(
     halvings = int(round(math.log(patch_stride, 2)))
     if halvings < 1 or 2**halvings != patch_stride:
         raise ValueError(
-            "PATCH_STRIDE is {}: the convolutional stem needs a power of two from 2 on.".format(
-                patch_stride
-            )
+            f"PATCH_STRIDE is {patch_stride}: the convolutional stem needs a power of two from "
+            "2 on."
         )
     for number in range(1, halvings + 1):
         channels = embedding_dim if number == halvings else embedding_dim // 2
         images = keras.layers.Conv2D(
-            channels, 3, padding="same", activation="relu", name="convolution_{}".format(number)
+            channels, 3, padding="same", activation="relu", name=f"convolution_{number}"
         )(images)
-        images = keras.layers.MaxPool2D(
-            3, strides=2, padding="same", name="pooling_{}".format(number)
-        )(images)
+        images = keras.layers.MaxPool2D(3, strides=2, padding="same", name=f"pooling_{number}")(
+            images
+        )
     _, rows, columns, _ = images.shape
     return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
 
 
 def token_grid(
     image_shape: Sequence[int], patch_size: int, patch_stride: int, stem: str = "patches"
-) -> Tuple[int, int]:
+) -> tuple[int, int]:
     """Return the rows and columns of patches; ValueError if they do not cover the image exactly."""
     if stem == "convolutional":
         # Its convolutions halve the image; one token stands for each square of patch_stride pixels.
@@ -216,10 +215,10 @@ def token_grid(
     for side in image_shape[:2]:
         if patch_size > side or (side - patch_size) % patch_stride:
             raise ValueError(
-                "PATCH_SIZE {} with PATCH_STRIDE {} does not cover an image side of {} pixels: "
-                "{} - {} must be a multiple of {}. Change them, or the side by IMAGE_SIZE.".format(
-                    patch_size, patch_stride, side, side, patch_size, patch_stride
-                )
+                f"PATCH_SIZE {patch_size} with PATCH_STRIDE {patch_stride} does not cover an "
+                f"image side of {side} pixels: "
+                f"{side} - {patch_size} must be a multiple of {patch_stride}. Change them, or "
+                "the side by IMAGE_SIZE."
             )
         sides.append((side - patch_size) // patch_stride + 1)
     return sides[0], sides[1]
@@ -244,7 +243,7 @@ def vision_transformer(
     stochastic_depth_rate: float = 0.0,
     position_stddev: float = 0.02,
     distillation_token: bool = False,
-) -> "keras.Model":
+) -> keras.Model:
     """Build a Vision Transformer from images to logits.
 
     Pixels 0..255, (batch, height, width, channels) -> logits (batch, number_of_classes).
@@ -292,10 +291,10 @@ def vision_transformer(
         distilled, tokens = FirstToken(name="distilled")(tokens), OtherTokens(name="others")(tokens)
     context = represent(tokens, representation)
     for number, hidden_dim in enumerate(head_hidden_dims, start=1):
-        context = keras.layers.Dense(
-            hidden_dim, activation=gelu, name="head_hidden_{}".format(number)
-        )(context)
-        context = Dropout(head_dropout_rate, name="head_dropout_{}".format(number))(context)
+        context = keras.layers.Dense(hidden_dim, activation=gelu, name=f"head_hidden_{number}")(
+            context
+        )
+        context = Dropout(head_dropout_rate, name=f"head_dropout_{number}")(context)
     if distillation_token:
         heads = ((context, "class_logits"), (distilled, "distillation_logits"))
         both = [logits_layer(number_of_classes, name)(vector) for vector, name in heads]
@@ -305,12 +304,12 @@ def vision_transformer(
     return keras.Model(inputs, logits, name="vision_transformer")
 
 
-def logits_layer(number_of_classes: int, name: str = "logits") -> "keras.layers.Layer":
+def logits_layer(number_of_classes: int, name: str = "logits") -> keras.layers.Layer:
     """Return the last layer, in float32 also where the others compute in float16."""
     return keras.layers.Dense(number_of_classes, name=name, dtype="float32")
 
 
-def represent(tokens, representation: str) -> "tf.Tensor":
+def represent(tokens, representation: str) -> tf.Tensor:
     """Return the one vector per image, (batch, values), that the head classifies."""
     if representation == "flatten":
         return keras.layers.Flatten(name="flatten")(tokens)
@@ -325,16 +324,14 @@ def check_sizes(**sizes: int) -> None:
     """Raise ValueError, naming the size, for one outside 1 to LARGEST_SIZE."""
     for name, size in sizes.items():
         if not 1 <= size <= LARGEST_SIZE:
-            raise ValueError(
-                "{} is {}: it must be 1 to {}.".format(name.upper(), size, LARGEST_SIZE)
-            )
+            raise ValueError(f"{name.upper()} is {size}: it must be 1 to {LARGEST_SIZE}.")
 
 
 def check_heads(embedding_dim: int, num_heads: int) -> None:
     """Raise ValueError unless each head gets as many numbers of a token as the others."""
     if embedding_dim % num_heads:
         raise ValueError(
-            "EMBEDDING_DIM {} is not divisible by NUM_HEADS {}.".format(embedding_dim, num_heads)
+            f"EMBEDDING_DIM {embedding_dim} is not divisible by NUM_HEADS {num_heads}."
         )
 
 
@@ -342,9 +339,7 @@ def check_rates(**rates: float) -> None:
     """Raise ValueError, naming the rate, for one that is not a probability below 1."""
     for name, rate in rates.items():
         if not 0.0 <= rate < 1.0:
-            raise ValueError(
-                "{} is {}: it must be at least 0 and less than 1.".format(name.upper(), rate)
-            )
+            raise ValueError(f"{name.upper()} is {rate}: it must be at least 0 and less than 1.")
 
 
 def _check_choice(name: str, value: str, choices) -> None:

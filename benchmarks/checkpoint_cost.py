@@ -6,6 +6,8 @@ The default model trains on drawn images, once without saving and once saving ev
 turn and several times over, so that whatever else the machine does hits both alike.
 """
 
+from __future__ import annotations
+
 import argparse
 import functools
 import pathlib
@@ -14,11 +16,11 @@ import sys
 import tempfile
 import time
 
-import datasets
 import train_cifar10
-import training
-from command_line import settings_from
-from run_directory import CHECKPOINT
+from datasets import dataset as dataset_module
+from storage.run_folder import CHECKPOINT
+from training import train as train_module
+from training.settings import settings_from
 
 LIMIT = 0.02
 
@@ -30,12 +32,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     settings = settings_from(vars(train_cifar10), ["--dataset", "synthetic"])
-    dataset = datasets.load("synthetic")
-    run = training.Run(train_cifar10.build_model(settings), settings, dataset)
+    dataset = dataset_module.load("synthetic")
+    run = train_module.Run(train_cifar10.build_model(settings), settings, dataset)
     # A run has these after its first epoch.
     run.best_weights = run.step.weights_to_judge()
     batches = iter(
-        datasets.training_batches(
+        dataset_module.training_batches(
             dataset.x_train, dataset.y_train, settings.BATCH_SIZE, run.augment, settings.SEED, 1000
         )
     )
@@ -62,27 +64,16 @@ def main() -> None:
     one_save = statistics.median(saves)
     share = one_save / interval
     difference = statistics.median(with_saving) - statistics.median(without)
-    print("model: {:,} parameters, checkpoint: {:.1f} MB".format(run.parameters, size / 1e6))
+    print(f"model: {run.parameters:,} parameters, checkpoint: {size / 1e6:.1f} MB")
     print(
-        "{} steps: {:.3f} s; the same with one save: {:.3f} s; difference {:+.3f} s (medians of "
-        "{})".format(
-            options.steps,
-            statistics.median(without),
-            statistics.median(with_saving),
-            difference,
-            options.rounds,
-        )
+        f"{options.steps} steps: {statistics.median(without):.3f} s; the same with one save: "
+        f"{statistics.median(with_saving):.3f} s; difference {difference:+.3f} s (medians of "
+        f"{options.rounds})"
     )
     print(
-        "one save: {:.3f} s (slowest {:.3f}); every {:g} minutes that is {:.3f} % of the time, "
-        "with the slowest {:.3f} %; limit {:g} %".format(
-            one_save,
-            max(saves),
-            settings.CHECKPOINT_MINUTES,
-            100 * share,
-            100 * max(saves) / interval,
-            100 * LIMIT,
-        )
+        f"one save: {one_save:.3f} s (slowest {max(saves):.3f}); every "
+        f"{settings.CHECKPOINT_MINUTES:g} minutes that is {100 * share:.3f} % of the time, "
+        f"with the slowest {100 * max(saves) / interval:.3f} %; limit {100 * LIMIT:g} %"
     )
     sys.exit(max(saves) / interval > LIMIT or difference / interval > LIMIT)
 

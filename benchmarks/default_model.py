@@ -1,18 +1,20 @@
 """The default model as train_cifar10.py trains it on this device, but without dropout."""
 
+from __future__ import annotations
+
 import argparse
 import itertools
-from typing import Callable, Dict, Sequence, Tuple
+from typing import Callable, Sequence
 
 import numpy as np
 
-import gradient_passes
 import train_cifar10
-import training
-from command_line import settings_from
-from predictor import PREDICTION_BATCH_SIZE, Predictor
-from runtime import keras, runtime_name, tf
-from training_step import TrainingStep
+from backend import micro_batches
+from backend.runtime import keras, runtime_name, tf
+from models.predictor import PREDICTION_BATCH_SIZE, Predictor
+from training import train as train_module
+from training.settings import settings_from
+from training.step import TrainingStep
 
 
 def settings_for(batch_size: int, micro_batch_size: int = -1) -> argparse.Namespace:
@@ -23,16 +25,16 @@ def settings_for(batch_size: int, micro_batch_size: int = -1) -> argparse.Namesp
 
 def model_and_step(
     settings: argparse.Namespace, mean: Sequence[float], std: Sequence[float], at_once: int = 0
-) -> Tuple["keras.Model", TrainingStep]:
+) -> tuple[keras.Model, TrainingStep]:
     """Return the model and its training step in a process that has not used TensorFlow before."""
-    gradient_passes.prepare_device(settings)
+    micro_batches.prepare_device(settings)
     model = train_cifar10.build_model(settings)((32, 32, 3), 10, mean, std)
-    return model, training.training_step_for(model, settings, at_once=at_once)
+    return model, train_module.training_step_for(model, settings, at_once=at_once)
 
 
 def contender(
     images: np.ndarray, labels: np.ndarray, mean: Sequence[float], std: Sequence[float]
-) -> Dict[str, Callable]:
+) -> dict[str, Callable]:
     """Return what can be called: training on the batch and predicting it, both to the end."""
     settings = settings_for(len(images))
     model, step = model_and_step(settings, mean, std)

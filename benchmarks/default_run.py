@@ -8,31 +8,33 @@ the peak of the whole process, with validation, test and report. For two minutes
 --time-limit-minutes is given.
 """
 
+from __future__ import annotations
+
 import argparse
 import tempfile
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
-import files
 from benchmarks import timing
+from storage import files
 
 
-def default_run(flags: List[str], command_given: float) -> Dict[str, Callable]:
+def default_run(flags: list[str], command_given: float) -> dict[str, Callable]:
     """Return a call that trains and returns the figures; command_given is of time.time()."""
     # Not at the top: they are part of the start-up that is measured.
     import train_cifar10
-    from environment import select_adapter
+    from backend.environment import select_adapter
 
     select_adapter(train_cifar10.DML_VISIBLE_DEVICES)
     before = time.time()
-    from runtime import runtime_name
+    from backend.runtime import runtime_name
 
     import_seconds = time.time() - before
-    import datasets
-    import training_step
+    from datasets import dataset as dataset_module
+    from training import step
 
     waits, steps, first_step_ended = [], [], []
-    take_step, training_batches = training_step.TrainingStep.__call__, datasets.training_batches
+    take_step, training_batches = step.TrainingStep.__call__, dataset_module.training_batches
 
     def timed_batches(*positional, **named):
         batches = iter(training_batches(*positional, **named))
@@ -54,8 +56,8 @@ def default_run(flags: List[str], command_given: float) -> Dict[str, Callable]:
         first_step_ended.append(time.time())
         return loss, accuracy
 
-    def figures() -> Dict[str, Any]:
-        datasets.training_batches, training_step.TrainingStep.__call__ = timed_batches, timed_step
+    def figures() -> dict[str, Any]:
+        dataset_module.training_batches, step.TrainingStep.__call__ = timed_batches, timed_step
         with tempfile.TemporaryDirectory() as folder:
             train_cifar10.main(["--time-limit-minutes", "2", "--output-dir", folder] + flags)
         if len(steps) < 2:

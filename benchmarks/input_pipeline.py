@@ -13,20 +13,22 @@ All do what AUGMENTATIONS of train_cifar10.py says, shuffle and batch, and train
 Images per second and core come from the processor time used, so a busy machine disturbs them less.
 """
 
+from __future__ import annotations
+
 import argparse
 import math
 import time
-from typing import Callable, Dict, Iterator
+from typing import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-import datasets
-import files
 import train_cifar10
+from backend.runtime import runtime_name, tf
 from benchmarks import timing
 from data_augmentations import augmentation_pipeline
-from runtime import runtime_name, tf
+from datasets import dataset as dataset_module
+from storage import files
 
 BATCH_SIZE = 512
 
@@ -34,7 +36,7 @@ BATCH_SIZE = 512
 def whole_batches(images: np.ndarray, labels: np.ndarray) -> Iterator:
     """Return the batches that a training gets."""
     augment = augmentation_pipeline(train_cifar10.AUGMENTATIONS)
-    return iter(datasets.training_batches(images, labels, BATCH_SIZE, augment, 0, 10**6))
+    return iter(dataset_module.training_batches(images, labels, BATCH_SIZE, augment, 0, 10**6))
 
 
 def one_by_one(augmenters) -> Callable:
@@ -93,7 +95,7 @@ def image_by_image(images: np.ndarray, labels: np.ndarray, augment: Callable) ->
     data = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images)).repeat()
     numbers = tf.data.Dataset.range(10**9)
     data = tf.data.Dataset.zip((numbers, data)).map(
-        lambda number, image: augment(number, *image), num_parallel_calls=datasets.AUTOTUNE
+        lambda number, image: augment(number, *image), num_parallel_calls=dataset_module.AUTOTUNE
     )
     return iter(data.batch(BATCH_SIZE, drop_remainder=True).prefetch(2))
 
@@ -132,7 +134,7 @@ def pillow_batches(images: np.ndarray, labels: np.ndarray) -> Iterator:
         yield np.stack([pillow_sample(images[i], random) for i in chosen]), labels[chosen]
 
 
-def measured(batches: Iterator, seconds: float) -> Dict[str, float]:
+def measured(batches: Iterator, seconds: float) -> dict[str, float]:
     """Return images per second, and per second of processor time, over about so many seconds."""
     for _ in range(4):
         next(batches)

@@ -1,12 +1,14 @@
 """The default Vision Transformer as the Keras documentation would write it, for comparison."""
 
-from typing import Callable, Dict, List, Sequence, Tuple
+from __future__ import annotations
+
+from typing import Callable, Sequence
 
 import numpy as np
 
+from backend.fast_ops import gelu
+from backend.runtime import keras, runtime_name, tf
 from benchmarks import timing
-from runtime import keras, runtime_name, tf
-from short_gradients import gelu
 
 layers = keras.layers
 STOCK_GELU = "gelu" if hasattr(keras.activations, "gelu") else gelu
@@ -57,7 +59,7 @@ def attention(tokens):
     return Attention()(tokens)
 
 
-def keras_twin(mean: Sequence[float], std: Sequence[float]) -> "keras.Model":
+def keras_twin(mean: Sequence[float], std: Sequence[float]) -> keras.Model:
     """Build the twin: pixels (batch, 32, 32, 3) 0..255 -> logits (batch, 10)."""
     inputs = keras.Input((32, 32, 3))
     scale, offset = 1 / np.float32(std), -np.float32(mean) / np.float32(std)
@@ -75,7 +77,7 @@ def keras_twin(mean: Sequence[float], std: Sequence[float]) -> "keras.Model":
     return keras.Model(inputs, layers.Dense(10)(context))
 
 
-def take_weights(twin: "keras.Model", named_weights: Sequence[Tuple[str, np.ndarray]]) -> None:
+def take_weights(twin: keras.Model, named_weights: Sequence[tuple[str, np.ndarray]]) -> None:
     """Give the twin the weights of our model, whose query, key and value share one matrix."""
     values = []  # type: List[np.ndarray]
     for name, value in named_weights:
@@ -84,7 +86,7 @@ def take_weights(twin: "keras.Model", named_weights: Sequence[Tuple[str, np.ndar
     twin.set_weights([value.reshape(shape) for value, shape in zip(_in_order(values), shapes)])
 
 
-def _in_order(values: List[np.ndarray]) -> List[np.ndarray]:
+def _in_order(values: list[np.ndarray]) -> list[np.ndarray]:
     """Put (query, key, value) kernels and their biases into pairs, as layers list them."""
     ordered, index = [], 0
     while index < len(values):
@@ -105,8 +107,8 @@ def contender(
     labels: np.ndarray,
     mean: Sequence[float],
     std: Sequence[float],
-    named_weights: Sequence[Tuple[str, np.ndarray]],
-) -> Dict[str, Callable]:
+    named_weights: Sequence[tuple[str, np.ndarray]],
+) -> dict[str, Callable]:
     """Return what can be called, as default_model.contender does; and a large matrix product."""
     twin = keras_twin(mean, std)
     take_weights(twin, named_weights)

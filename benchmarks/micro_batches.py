@@ -8,24 +8,26 @@ aside: what a step needs for activations, gradients and optimizer. With --at-onc
 a time, as on a GPU. The default model without dropout.
 """
 
+from __future__ import annotations
+
 import argparse
 import time
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 
-import files
 from benchmarks import timing
+from storage import files
 
 BATCH_SIZE = 512
 STEPS = 4
 
 
-def one_size(size: int, at_once: int) -> Dict[str, Callable]:
+def one_size(size: int, at_once: int) -> dict[str, Callable]:
     """Return a call that trains some steps in pieces of `size` and returns the figures."""
     # Not at the top: only the processes of the sizes shall load TensorFlow.
+    from backend.runtime import tf
     from benchmarks import default_model
-    from runtime import tf
 
     random = np.random.RandomState(0)
     settings = default_model.settings_for(BATCH_SIZE, size)
@@ -65,7 +67,7 @@ def main(argv=None) -> None:
     rounds = {size: [] for size in arguments.sizes}
     for _ in range(arguments.rounds):
         for size, found in rounds.items():
-            name = "pieces of {}".format(size or BATCH_SIZE)
+            name = f"pieces of {size or BATCH_SIZE}"
             factory = "benchmarks.micro_batches:one_size"
             with timing.Contender(name, factory, size, arguments.at_once) as contender:
                 found.append(contender("figures"))

@@ -6,13 +6,13 @@ Both have the sizes of train_cifar10.py, the whole batch at once, and no random 
 Keras would make in another way. Nothing is executed: the graphs are traced and counted.
 """
 
-from typing import List, Tuple
+from __future__ import annotations
 
+from backend.optimizers import Adam
+from backend.runtime import keras, runtime_name, tf
 from benchmarks.keras_twin import keras_twin
-from kernel_audit import GraphAudit, audit_function, has_directml_kernels
-from optimization import Adam
-from runtime import keras, runtime_name, tf
-from training_step import TrainingStep
+from tools.kernel_audit import GraphAudit, audit_function, has_directml_kernels
+from training.step import TrainingStep
 from vit_model import vision_transformer
 
 BATCH_SIZE, IMAGE_SHAPE, CLASSES = 512, (32, 32, 3), 10
@@ -53,7 +53,7 @@ def keras_step(optimizer):
     return tf.function(step)
 
 
-def measure() -> List[Tuple[str, GraphAudit]]:
+def measure() -> list[tuple[str, GraphAudit]]:
     """Return (name, audit) for each implementation that this TensorFlow has."""
     specification = (
         tf.TensorSpec((BATCH_SIZE,) + IMAGE_SHAPE, tf.uint8),
@@ -73,7 +73,7 @@ def measure() -> List[Tuple[str, GraphAudit]]:
 
 def main() -> None:
     """Print the table."""
-    print("{}\n".format(runtime_name()))
+    print(f"{runtime_name()}\n")
     heading = ["operations of one step", "traced", "run", "start work", "no DirectML kernel"]
     print("| {} |\n|---|---|---|---|---|".format(" | ".join(heading)))
     for name, audit in measure():

@@ -7,19 +7,20 @@ TensorFlow 2.10 or later. Beside it stands the least that the pass can take on t
 matrix products at the speed of a large one.
 """
 
+from __future__ import annotations
+
 import argparse
 import collections
 import glob
 import importlib
 import os
 import tempfile
-from typing import Dict
 
 import numpy as np
 
+from backend.runtime import runtime_name, tf
 from benchmarks import default_model, timing
 from benchmarks.throughput import FLOPS, MEAN, STD
-from runtime import runtime_name, tf
 
 # The same message type, where two generations of TensorFlow keep it.
 XPLANE_MODULES = (
@@ -29,7 +30,7 @@ XPLANE_MODULES = (
 PASSES = 8
 
 
-def operation_seconds(call) -> Dict[str, float]:
+def operation_seconds(call) -> dict[str, float]:
     """Return the seconds in each type of operation during one of several calls, all traced."""
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
@@ -89,13 +90,13 @@ def main(argv=None) -> None:
     speed = timing.PRODUCT_FLOPS / float(np.median(times["product"]))
     whole, least = float(np.median(times["pass"])) / count, FLOPS["training"] / speed
     print("{}; {processor}".format(runtime_name(), **timing.machine()))
-    print("one core, {} images in {} passes\n".format(count, count // step.micro_batch_size))
+    print(f"one core, {count} images in {count // step.micro_batch_size} passes\n")
     print("| operation | microseconds per image | of all |\n|---|---|---|")
     everything = sum(seconds.values())
     for kind, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         if spent > 0.005 * everything:
-            print("| {} | {:.0f} | {:.0%} |".format(kind, 1e6 * spent / count, spent / everything))
-    print("\nNot profiled, a pass takes {:.0f} us per image.".format(1e6 * whole))
+            print(f"| {kind} | {1e6 * spent / count:.0f} | {spent / everything:.0%} |")
+    print(f"\nNot profiled, a pass takes {1e6 * whole:.0f} us per image.")
     print(
         "Its matrix products alone, {:.0f} MFLOP at the {:.0f} GFLOP/s of a large one, would take "
         "{:.0f} us: {:.0%}.".format(

@@ -1,6 +1,8 @@
 """The default Vision Transformer in plain PyTorch, an optional dependency of the benchmark."""
 
-from typing import Callable, Dict, Sequence, Tuple
+from __future__ import annotations
+
+from typing import Callable, Sequence
 
 import numpy as np
 import torch
@@ -62,7 +64,7 @@ class PyTorchTwin(nn.Module):
         return self.head(self.final_norm(tokens).flatten(1))
 
 
-def take_weights(twin: PyTorchTwin, named_weights: Sequence[Tuple[str, np.ndarray]]) -> None:
+def take_weights(twin: PyTorchTwin, named_weights: Sequence[tuple[str, np.ndarray]]) -> None:
     """Give the twin the weights of our model; PyTorch keeps the kernels transposed."""
     with torch.no_grad():
         for parameter, value in zip(_in_our_order(twin), (value for _, value in named_weights)):
@@ -82,9 +84,9 @@ def contender(
     labels: np.ndarray,
     mean: Sequence[float],
     std: Sequence[float],
-    named_weights: Sequence[Tuple[str, np.ndarray]],
+    named_weights: Sequence[tuple[str, np.ndarray]],
     compiled: bool = False,
-) -> Dict[str, Callable]:
+) -> dict[str, Callable]:
     """Return what can be called, as keras_twin.contender does."""
     twin = PyTorchTwin(mean, std)
     take_weights(twin, named_weights)
@@ -115,6 +117,6 @@ def contender(
     }
 
 
-def compiled_contender(*arguments) -> Dict[str, Callable]:
+def compiled_contender(*arguments) -> dict[str, Callable]:
     """Return the contender with torch.compile."""
     return contender(*arguments, compiled=True)

@@ -9,16 +9,18 @@ turns; a figure is the median over rounds and a ratio the median of the ratios w
 PyTorch is compared where it is installed.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import importlib.util
 from functools import partial
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 import numpy as np
 
-import files
 from benchmarks import timing
+from storage import files
 
 OURS = "ours"
 OUR_FACTORY = "benchmarks.default_model:contender"
@@ -40,7 +42,7 @@ INFERENCE_FLOPS = (
 FLOPS = {"training": 3 * INFERENCE_FLOPS, "inference": INFERENCE_FLOPS}
 
 
-def check_same_network(contenders: Dict[str, Callable]) -> None:
+def check_same_network(contenders: dict[str, Callable]) -> None:
     """Raise AssertionError unless all have as many parameters and the same logits."""
     parameters = {name: call("parameters") for name, call in contenders.items()}
     assert len(set(parameters.values())) == 1, parameters
@@ -49,7 +51,7 @@ def check_same_network(contenders: Dict[str, Callable]) -> None:
         np.testing.assert_allclose(call("inference"), expected, atol=1e-3, err_msg=name)
 
 
-def measure(batch_size: int, twins: List[str], rounds: int, seconds: float) -> List[Dict[str, Any]]:
+def measure(batch_size: int, twins: list[str], rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Return the figures of training and of inference at one batch size."""
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (batch_size, 32, 32, 3)).astype(np.uint8)
@@ -71,8 +73,8 @@ def measure(batch_size: int, twins: List[str], rounds: int, seconds: float) -> L
 
 
 def _figures(
-    kind: str, contenders: Dict[str, Callable], batch_size: int, rounds: int, seconds: float
-) -> Dict[str, Any]:
+    kind: str, contenders: dict[str, Callable], batch_size: int, rounds: int, seconds: float
+) -> dict[str, Any]:
     twins = [name for name in contenders if name != OURS]
     turns = {name: partial(call, kind) for name, call in contenders.items()}
     # One matrix product by each framework, in the threads of its twin; the fastest is the ceiling.
@@ -91,7 +93,7 @@ def _figures(
     }
 
 
-def table(rows: List[Dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Return the figures as a Markdown table: images/s and, in brackets, ours divided by it."""
     twins = list(rows[0]["ratio"])
     lines = [
@@ -100,7 +102,7 @@ def table(rows: List[Dict[str, Any]]) -> str:
     ]
     for row in rows:
         speeds = row["images_per_second"]
-        cells = [row["kind"], str(row["batch"]), "{:.0f}".format(speeds[OURS])]
+        cells = [row["kind"], str(row["batch"]), f"{speeds[OURS]:.0f}"]
         cells += ["{:.0f} ({:.2f} x)".format(speeds[name], row["ratio"][name]) for name in twins]
         cells.append("{:.0f}".format(row["ceiling_gflops"]))
         cells.append("{:.0f} %".format(100 * row["share_of_ceiling"][OURS]))
@@ -131,7 +133,7 @@ def main(argv=None) -> None:
     rows.sort(key=lambda row: (row["kind"] != "training", row["batch"]))
     print("{processor}, {cores} cores, load {load_before} before".format(**machine))
     for name, runtime in rows[0]["runtimes"].items():
-        print("{}: {}".format(name, runtime))
+        print(f"{name}: {runtime}")
     print("\n" + table(rows))
     if arguments.json:
         files.write_json(arguments.json, dict(machine, rows=rows))

@@ -1,12 +1,14 @@
 """Time contenders in turns, so that a machine's moods meet all of them alike."""
 
+from __future__ import annotations
+
 import importlib
 import multiprocessing
 import os
 import platform
 import sys
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 import numpy as np
 
@@ -44,12 +46,12 @@ class Contender:
             result, problem = self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            problem = "its process ended with code {}".format(self._process.exitcode)
+            problem = f"its process ended with code {self._process.exitcode}"
         if problem:
-            raise SystemExit("{} failed: {}".format(self.name, problem))
+            raise SystemExit(f"{self.name} failed: {problem}")
         return result
 
-    def __enter__(self) -> "Contender":
+    def __enter__(self) -> Contender:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -71,7 +73,7 @@ def _serve(connection, factory: str, arguments: tuple) -> None:
     except (EOFError, KeyboardInterrupt):
         pass
     except Exception as problem:
-        reason = " ".join("{}: {}".format(type(problem).__name__, problem).split())
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
         connection.send((None, reason[:300]))
 
 
@@ -84,8 +86,8 @@ def seconds_per_call(call: Callable[[], Any], calls: int) -> float:
 
 
 def interleaved(
-    contenders: Dict[str, Callable[[], Any]], rounds: int, seconds: float
-) -> Dict[str, List[float]]:
+    contenders: dict[str, Callable[[], Any]], rounds: int, seconds: float
+) -> dict[str, list[float]]:
     """Return the seconds per call of each contender in each round, after two calls to warm up.
 
     In every round each contender is called for about so many seconds, one after the other.
@@ -106,12 +108,12 @@ def square_matrix() -> np.ndarray:
     return np.random.RandomState(0).normal(size=(PRODUCT_SIZE, PRODUCT_SIZE)).astype(np.float32)
 
 
-def ratio(times: Dict[str, List[float]], ours: str, theirs: str) -> float:
+def ratio(times: dict[str, list[float]], ours: str, theirs: str) -> float:
     """Return how many times as fast ours is: the median over the rounds, each taken by itself."""
     return float(np.median(np.array(times[theirs]) / np.array(times[ours])))
 
 
-def machine() -> Dict[str, Any]:
+def machine() -> dict[str, Any]:
     """Return what a reader needs to know to compare figures, and how busy the machine was."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {

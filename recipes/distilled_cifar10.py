@@ -10,10 +10,12 @@ than without its teacher. Every constant below is also a flag; what is not liste
 default_settings.py.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
-from command_line import run, settings_from
-from environment import preflight, select_adapter
+from backend.environment import preflight, select_adapter
+from training.settings import run, settings_from
 
 # Data
 DATASET = "cifar10"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
@@ -81,8 +83,8 @@ def build_model(settings):
 
 def build_objective(settings):
     """Return the loss of the student, in which the teacher has its share."""
-    from distillation import distillation_from
-    from finished_runs import find
+    from storage.trained_run import find
+    from training.distillation import distillation_from
 
     # The run itself, so that settings.json names it and a resumed run has the same teacher.
     settings.TEACHER_RUN = str(find(settings.TEACHER_RUN))
@@ -96,7 +98,7 @@ def main(argv=None):
     settings = settings_from(globals(), argv)
     preflight()
     select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training import train
+    from training.train import train
 
     return train(build_model(settings), settings, build_objective)
 

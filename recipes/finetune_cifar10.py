@@ -10,10 +10,12 @@ test images of CIFAR-10 after 5 of pre-training, and 40.3 % without.
 Every constant below is also a flag; what is not listed here stands in default_settings.py.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
-from command_line import run, settings_from
-from environment import preflight, select_adapter
+from backend.environment import preflight, select_adapter
+from training.settings import run, settings_from
 
 # Data
 DATASET = "cifar10"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
@@ -74,7 +76,7 @@ def main(argv=None):
     settings = settings_from(globals(), argv)
     preflight()
     select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training import train
+    from training.train import train
 
     return train(build_model(settings), settings)
 

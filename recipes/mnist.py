@@ -14,10 +14,12 @@ on the test images:
 Every constant below is also a flag; what is not listed here stands in default_settings.py.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
-from command_line import run, settings_from
-from environment import preflight, select_adapter
+from backend.environment import preflight, select_adapter
+from training.settings import run, settings_from
 
 # Data
 DATASET = "mnist"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
@@ -70,7 +72,7 @@ def main(argv=None):
     settings = settings_from(globals(), argv)
     preflight()
     select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training import train
+    from training.train import train
 
     return train(build_model(settings), settings)
 

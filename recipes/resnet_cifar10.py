@@ -9,10 +9,12 @@ cosine instead of three steps. It is also the teacher of recipes.distilled_cifar
 below is also a flag; what is not listed here stands in default_settings.py.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
-from command_line import run, settings_from
-from environment import preflight, select_adapter
+from backend.environment import preflight, select_adapter
+from training.settings import run, settings_from
 
 # Data
 DATASET = "cifar10"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
@@ -35,7 +37,7 @@ EPOCHS = 164  # passes over the training images, at most
 def build_model(settings):
     """Return the model's builder with everything that the data set does not decide."""
     # Not at the top, because loading TensorFlow settles which adapters it sees.
-    from cnn_model import resnet
+    from models.resnet import resnet
 
     return partial(resnet, number_of_layers=settings.NUMBER_OF_LAYERS, filters=settings.FILTERS)
 
@@ -45,7 +47,7 @@ def main(argv=None):
     settings = settings_from(globals(), argv)
     preflight()
     select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training import train
+    from training.train import train
 
     return train(build_model(settings), settings)
 

@@ -17,10 +17,12 @@ AdamW would hold SGD at 20 %.
 Every constant below is also a flag; what is not listed here stands in default_settings.py.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
-from command_line import run, settings_from
-from environment import preflight, select_adapter
+from backend.environment import preflight, select_adapter
+from training.settings import run, settings_from
 
 # Data
 DATASET = "cifar10"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
@@ -55,7 +57,7 @@ EPOCHS = 100  # passes over the training images, at most
 def build_model(settings):
     """Return the model's builder with everything that the data set does not decide."""
     # Not at the top, because loading TensorFlow settles which adapters it sees.
-    from visual_tokens_model import visual_token_transformer
+    from models.visual_tokens import visual_token_transformer
 
     return partial(
         visual_token_transformer,
@@ -76,7 +78,7 @@ def main(argv=None):
     settings = settings_from(globals(), argv)
     preflight()
     select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training import train
+    from training.train import train
 
     return train(build_model(settings), settings)
 

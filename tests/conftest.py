@@ -1,5 +1,7 @@
 """Puts the modules of the project within reach of the tests, and keeps them fast and repeatable."""
 
+from __future__ import annotations
+
 import functools
 import os
 import random
@@ -17,7 +19,7 @@ os.environ.setdefault("DML_VISIBLE_DEVICES", "0")
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """Whatever a test leaves to chance is the same every time: what fails once, fails again."""
-    from runtime import tf
+    from backend.runtime import tf
 
     random.seed(0)
     np.random.seed(0)
@@ -27,7 +29,7 @@ def pytest_runtest_setup():
 @pytest.fixture(autouse=True, scope="session")
 def synthetic_images_are_drawn_once():
     """A fifth of the time of a small run is the drawing of the same 12,000 images."""
-    from synthetic_images import SYNTHETIC_DATASETS
+    from datasets.synthetic import SYNTHETIC_DATASETS
 
     def once(draw):
         drawn = functools.lru_cache(maxsize=1)(draw)

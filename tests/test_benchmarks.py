@@ -1,5 +1,7 @@
 """The contenders of the benchmarks are one network, and a failing one stops its benchmark."""
 
+from __future__ import annotations
+
 import importlib.util
 import json
 import os
@@ -91,5 +93,5 @@ def test_a_contender_is_a_process_of_its_own_that_ends():
 )
 def test_a_failing_contender_is_one_line(factory, call, reason):
     with pytest.raises(SystemExit, match=reason):
-        with timing.Contender("one", "{}:{}".format(__name__, factory)) as contender:
+        with timing.Contender("one", f"{__name__}:{factory}") as contender:
             contender(call)

@@ -7,6 +7,8 @@ minutes. One environment per Python is broken and mended time and again: each me
 leave a TensorFlow that can be imported.
 """
 
+from __future__ import annotations
+
 import glob
 import json
 import os
@@ -120,9 +122,8 @@ def run(*command, **options):
         command[0] if options.get("shell") else command,
         cwd=ROOT,
         env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
         **options,
     )
 
@@ -138,7 +139,7 @@ def diagnose(python):
 def test_each_break_is_diagnosed_and_mended(version, tmp_path):
     base = find_python(version)
     if base is None:
-        pytest.skip("there is no Python {} here".format(version))
+        pytest.skip(f"there is no Python {version} here")
     folder = tmp_path / "environment"
     assert run(base, "-m", "venv", str(folder)).returncode == 0
     python = str(folder / "bin" / "python")

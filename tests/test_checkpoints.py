@@ -1,5 +1,7 @@
 """A checkpoint is whole or is told from one that is not; the last good one is never lost."""
 
+from __future__ import annotations
+
 import io
 import json
 import os
@@ -11,9 +13,8 @@ import zipfile
 import numpy as np
 import pytest
 
-import checkpoints
-import files
-from stop_signals import StopSignals
+from storage import checkpoints, files
+from training.stop_signals import StopSignals
 
 ARRAYS = [np.arange(5, dtype=np.float32), np.float32(7) * np.ones((2, 3), np.float32)]
 STATE = {"step": 3, "loss": 0.1 + 0.2, "history": [{"epoch": 1}], "name": "ü"}

@@ -1,19 +1,21 @@
 """The convolutional networks compute what their papers say, and train in the ordinary step."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
-import cnn_model
-import dropout
 import encoder_block
-import visual_tokens_model
 import vit_model
-from cnn_model import resnet
-from distillation import Distillation
-from optimization import optimizer_for
-from runtime import keras, tf
-from training_step import TrainingStep
-from visual_tokens_model import FilterTokenizer, visual_token_transformer
+from backend import layers as layers_module
+from backend.optimizers import optimizer_for
+from backend.runtime import keras, tf
+from models import resnet as resnet_module
+from models import visual_tokens
+from models.resnet import resnet
+from models.visual_tokens import FilterTokenizer, visual_token_transformer
+from training.distillation import Distillation
+from training.step import TrainingStep
 
 FACTS = dict(image_shape=(16, 16, 3), number_of_classes=10, mean=(120.0,) * 3, std=(60.0,) * 3)
 
@@ -75,7 +77,7 @@ def test_the_resnets_have_the_size_of_the_paper(layers, parameters):
 
 
 def test_a_shortcut_takes_every_second_pixel_and_adds_empty_channels():
-    block = cnn_model.ResidualBlock(6, stride=2)
+    block = resnet.ResidualBlock(6, stride=2)
     images = np.random.RandomState(0).normal(size=(2, 4, 4, 4)).astype(np.float32)
     assert block(tf.constant(images)).shape == (2, 2, 2, 6)
     shortcut = block.shortcut(tf.constant(images)).numpy()
@@ -141,7 +143,7 @@ def test_saved_weights_and_config_give_the_same_outputs(build, tmp_path):
     np.testing.assert_array_equal(twin(images).numpy(), model(images).numpy())
     layers = {
         name: value
-        for module in (cnn_model, dropout, encoder_block, visual_tokens_model, vit_model)
+        for module in (resnet_module, layers_module, encoder_block, visual_tokens, vit_model)
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, keras.layers.Layer)
     }

@@ -1,5 +1,7 @@
 """Every constant is a flag; mistakes are one line and exit code 2."""
 
+from __future__ import annotations
+
 import ast
 import os
 import re
@@ -9,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-import command_line
-import default_settings
 import train_cifar10
 import train_cifar100
+from tests.helpers import ROOT
+from training import default_settings
+from training.settings import read_constants, settings_from
 
-ROOT = Path(command_line.__file__).parent
 SCRIPTS = [train_cifar10, train_cifar100]
 
 
 def settings(*argv, script=train_cifar10):
-    return command_line.settings_from(vars(script), argv)
+    return settings_from(vars(script), argv)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -48,9 +50,7 @@ def test_an_empty_constant_takes_numbers_and_names(tmp_path):
     path = tmp_path / "script.py"
     path.write_text("WIDTHS = ()\nNAMES = ()\n")
     script = {"__file__": str(path), "__doc__": "", "WIDTHS": (), "NAMES": ()}
-    settings = command_line.settings_from(
-        script, ["--widths", "32", "16", "--names", "random_flip"]
-    )
+    settings = settings_from(script, ["--widths", "32", "16", "--names", "random_flip"])
     assert (settings.WIDTHS, settings.NAMES) == ([32, 16], ["random_flip"])
 
 
@@ -66,7 +66,7 @@ def test_help_shows_each_flag_with_the_comment_of_its_constant(capsys):
     assert stop.value.code == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     for path in (train_cifar10.__file__, default_settings.__file__):
-        for constant in command_line.read_constants(path):
+        for constant in read_constants(path):
             assert constant.comment, constant.name
             assert constant.flag + " " in text
             assert re.sub(r"\s+", " ", constant.comment) in text
@@ -145,9 +145,8 @@ def test_bad_input_ends_the_script_in_one_line_without_a_trace(tmp_path):
     result = subprocess.run(
         [sys.executable, str(ROOT / "train_cifar10.py"), "--epochs", "0"],
         cwd=str(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1

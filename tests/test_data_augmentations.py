@@ -1,13 +1,15 @@
 """Properties of every augmentation, alone and composed."""
 
+from __future__ import annotations
+
 import inspect
 
 import numpy as np
 import pytest
 
 import data_augmentations
+from backend.runtime import tf
 from data_augmentations import augmentation_pipeline, mixes_labels
-from runtime import tf
 
 AUGMENTATIONS = data_augmentations._AUGMENTATIONS
 ON_IMAGES = [name for name, each in AUGMENTATIONS.items() if each.stage != "mixing"]
@@ -84,7 +86,7 @@ def test_no_magnitude_or_no_probability_changes_nothing(name, dtype):
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_probability_is_the_share_of_changed_images(name):
     images = pictures(batch=1000, height=6, width=6)
-    augment = augmentation_pipeline(["{}(probability=0.3)".format(name)], 10)
+    augment = augmentation_pipeline([f"{name}(probability=0.3)"], 10)
     result, labels = augment(images, np.arange(1000) % 10, SEED)
     unchanged = {"random_crop": 1 / 81, "mixup": 0.1, "cutmix": 0.2}.get(name, 0.0)
     share = changed(images, result).mean()

@@ -1,5 +1,7 @@
 """The data sets: reading files of strangers, facts, splits and pipelines."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os
@@ -10,10 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data_files
-import datasets
-import official_datasets
-import synthetic_images
+from datasets import dataset as dataset_module
+from datasets import npz_files, official, synthetic
 
 
 def small_arrays(seed=0, classes=3, per_class=8, shape=(6, 5, 3)):
@@ -48,7 +48,7 @@ def image_folder(root, per_class=6, size=(7, 7), mode="RGB", classes=("cat", "do
         for number in range(per_class):
             shape = size[::-1] + ((3,) if mode == "RGB" else ())
             pixels = random.randint(0, 256, shape).astype(np.uint8)
-            Image.fromarray(pixels).save(str(folder / "{}.png".format(number)))
+            Image.fromarray(pixels).save(str(folder / f"{number}.png"))
     return str(root)
 
 
@@ -58,7 +58,7 @@ def image_folder(root, per_class=6, size=(7, 7), mode="RGB", classes=("cat", "do
 def test_npz_is_read_unchanged_with_its_facts(tmp_path):
     arrays = small_arrays()
     path = saved(tmp_path / "mine.npz", class_names=np.array(["ant", "bee", "cow"]))
-    dataset = datasets.load(path)
+    dataset = dataset_module.load(path)
     for key, value in arrays.items():
         np.testing.assert_array_equal(getattr(dataset, key), value)
     assert dataset.name == "mine"
@@ -73,13 +73,13 @@ def test_npz_is_read_unchanged_with_its_facts(tmp_path):
 
 def test_npz_in_the_data_dir_is_found_by_name(tmp_path):
     saved(tmp_path / "mine.npz")
-    assert datasets.load("mine", data_dir=str(tmp_path)).class_names == ("0", "1", "2")
+    assert dataset_module.load("mine", data_dir=str(tmp_path)).class_names == ("0", "1", "2")
 
 
 def test_grey_images_and_column_labels_get_the_common_form(tmp_path):
     arrays = small_arrays(shape=(6, 6))
     arrays["y_train"] = arrays["y_train"][:, None].astype(np.uint8)
-    dataset = datasets.load(saved(tmp_path / "grey.npz", **arrays))
+    dataset = dataset_module.load(saved(tmp_path / "grey.npz", **arrays))
     assert dataset.image_shape == (6, 6, 1)
     assert dataset.y_train.shape == (24,) and dataset.y_train.dtype == np.int32
     assert len(dataset.mean) == 1
@@ -87,17 +87,17 @@ def test_grey_images_and_column_labels_get_the_common_form(tmp_path):
 
 def test_official_names_come_with_a_file_of_that_name(tmp_path):
     saved(tmp_path / "cifar10.npz", **small_arrays(classes=10))
-    dataset = datasets.load("cifar10", data_dir=str(tmp_path))
+    dataset = dataset_module.load("cifar10", data_dir=str(tmp_path))
     assert dataset.class_names[0] == "airplane" and dataset.class_names[9] == "truck"
     saved(tmp_path / "cifar10.npz", **small_arrays(classes=11))
     with pytest.raises(ValueError, match="cifar10.npz.*label 10.*0..9"):
-        datasets.load("cifar10", data_dir=str(tmp_path))
+        dataset_module.load("cifar10", data_dir=str(tmp_path))
 
 
 def test_std_of_a_constant_channel_is_one(tmp_path):
     images = small_arrays()["x_train"]
     images[..., 2] = 7
-    dataset = datasets.load(saved(tmp_path / "flat.npz", x_train=images))
+    dataset = dataset_module.load(saved(tmp_path / "flat.npz", x_train=images))
     assert dataset.mean[2] == 7.0 and dataset.std[2] == 1.0
 
 
@@ -133,7 +133,7 @@ NAN_IMAGES[1:] = 0.5
 def test_bad_arrays_are_refused_by_name(tmp_path, changes, message):
     path = saved(tmp_path / "bad.npz", **changes)
     with pytest.raises(ValueError, match=message) as error:
-        datasets.load(path)
+        dataset_module.load(path)
     assert path in str(error.value)
 
 
@@ -146,7 +146,7 @@ def test_damaged_files_are_refused_by_name(tmp_path):
     for content in contents:
         path.write_bytes(content)
         with pytest.raises(ValueError, match="damaged.npz"):
-            datasets.load(str(path))
+            dataset_module.load(str(path))
 
 
 def test_flipped_bytes_never_raise_anything_but_value_error(tmp_path):
@@ -159,7 +159,7 @@ def test_flipped_bytes_never_raise_anything_but_value_error(tmp_path):
         content[random.randint(len(content), size=8)] ^= random.randint(1, 256, 8).astype(np.uint8)
         path.write_bytes(content.tobytes())
         try:
-            datasets.load(str(path))
+            dataset_module.load(str(path))
         except ValueError as error:
             refused += 1
             assert "flipped.npz" in str(error)
@@ -169,9 +169,9 @@ def test_flipped_bytes_never_raise_anything_but_value_error(tmp_path):
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     path = str(tmp_path / "bomb.npz")
     np.savez_compressed(path, **dict(small_arrays(), x_train=np.zeros((10**5, 10), np.uint8)))
-    monkeypatch.setattr(data_files, "MAX_DATA_BYTES", 10**5)
+    monkeypatch.setattr(npz_files, "MAX_DATA_BYTES", 10**5)
     with pytest.raises(ValueError, match="bomb.npz.*more than 100,000"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
@@ -182,7 +182,7 @@ def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
     attack = np.empty(24, object)
     attack[:] = [Attack()] * 24
     with pytest.raises(ValueError, match="bad.npz"):
-        datasets.load(saved(tmp_path / "bad.npz", y_train=attack))
+        dataset_module.load(saved(tmp_path / "bad.npz", y_train=attack))
     assert not (tmp_path / "attacked").exists()
 
 
@@ -190,7 +190,7 @@ def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
 
 
 def test_image_folder_with_and_without_test_part(tmp_path):
-    dataset = datasets.load(image_folder(tmp_path / "pets"))
+    dataset = dataset_module.load(image_folder(tmp_path / "pets"))
     assert dataset.name == "pets" and dataset.class_names == ("cat", "dog")
     assert np.bincount(dataset.y_train).tolist() == [5, 5]
     assert np.bincount(dataset.y_test).tolist() == [1, 1]
@@ -198,20 +198,20 @@ def test_image_folder_with_and_without_test_part(tmp_path):
 
     image_folder(tmp_path / "split" / "train", per_class=4)
     image_folder(tmp_path / "split" / "test", per_class=2)
-    dataset = datasets.load("split", data_dir=str(tmp_path))
+    dataset = dataset_module.load("split", data_dir=str(tmp_path))
     assert len(dataset.y_train) == 8 and len(dataset.y_test) == 4 and dataset.notes == ()
     first = np.asarray(Image.open(str(tmp_path / "split" / "train" / "cat" / "0.png")))
     np.testing.assert_array_equal(dataset.x_train[0], first)
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    dataset = datasets.load(image_folder(tmp_path, classes=("bus", "train")))
+    dataset = dataset_module.load(image_folder(tmp_path, classes=("bus", "train")))
     assert dataset.class_names == ("bus", "train")
 
 
 def test_the_test_part_of_a_folder_is_the_same_for_every_seed(tmp_path):
     path = image_folder(tmp_path, per_class=20)
-    first, second = datasets.load(path, seed=1), datasets.load(path, seed=2)
+    first, second = dataset_module.load(path, seed=1), dataset_module.load(path, seed=2)
     np.testing.assert_array_equal(first.x_test, second.x_test)
 
 
@@ -219,8 +219,8 @@ def test_different_sizes_need_image_size(tmp_path):
     path = image_folder(tmp_path)
     Image.new("RGB", (9, 4)).save(str(tmp_path / "dog" / "other.png"))
     with pytest.raises(ValueError, match="7 x 7.*other.png is 9 x 4.*IMAGE_SIZE"):
-        datasets.load(path)
-    assert datasets.load(path, image_size=5).image_shape == (5, 5, 3)
+        dataset_module.load(path)
+    assert dataset_module.load(path, image_size=5).image_shape == (5, 5, 3)
 
 
 def test_unreadable_and_grey_files_are_counted_and_named(tmp_path):
@@ -230,7 +230,7 @@ def test_unreadable_and_grey_files_are_counted_and_named(tmp_path):
     (tmp_path / "dog" / "text.jpg").write_text("no picture")
     (tmp_path / "dog" / "notes.txt").write_text("not meant to be one")
     Image.fromarray(np.full((7, 7), 99, np.uint8)).save(str(tmp_path / "dog" / "1.png"))
-    dataset = datasets.load(path)
+    dataset = dataset_module.load(path)
     notes = " ".join(dataset.notes)
     assert "2 unreadable" in notes and "torn.png" in notes and "text.jpg" in notes
     assert "1 files ignored" in notes and os.path.join("dog", "notes.txt") in notes
@@ -246,8 +246,8 @@ def test_all_grey_images_stay_grey_and_16_bits_are_scaled(tmp_path):
     for class_name in ("cat", "dog"):
         for number in range(6):
             deep = np.full((7, 7), 200 * 256, np.uint16)
-            Image.fromarray(deep).save(str(tmp_path / class_name / "{}.png".format(number)))
-    dataset = datasets.load(path)
+            Image.fromarray(deep).save(str(tmp_path / class_name / f"{number}.png"))
+    dataset = dataset_module.load(path)
     assert dataset.image_shape == (7, 7, 1)
     assert (dataset.x_train == 200).all()
 
@@ -257,7 +257,7 @@ def test_transparent_images_are_laid_over_white_and_counted(tmp_path):
     clear = np.zeros((7, 7, 4), np.uint8)
     clear[3, 3] = (10, 20, 30, 255)
     Image.fromarray(clear).save(str(tmp_path / "dog" / "1.png"))
-    dataset = datasets.load(path)
+    dataset = dataset_module.load(path)
     assert "1 transparent images laid over white" in dataset.notes
     images = np.concatenate([dataset.x_train, dataset.x_test])
     cut_out = images[(images == 255).all(axis=3).sum(axis=(1, 2)) == 48]
@@ -267,18 +267,18 @@ def test_transparent_images_are_laid_over_white_and_counted(tmp_path):
 def test_a_class_without_a_readable_file_tells_which_were_skipped(tmp_path):
     path = image_folder(tmp_path, per_class=3)
     for number in range(3):
-        (tmp_path / "dog" / "{}.png".format(number)).write_text("no picture")
+        (tmp_path / "dog" / f"{number}.png").write_text("no picture")
     with pytest.raises(ValueError, match="dog. has no training image; .*3 unreadable"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 def test_a_folder_of_unreadable_files_is_refused(tmp_path):
     for class_name in ("cat", "dog"):
         (tmp_path / class_name).mkdir()
         for number in range(2):
-            (tmp_path / class_name / "{}.png".format(number)).write_text("no picture")
+            (tmp_path / class_name / f"{number}.png").write_text("no picture")
     with pytest.raises(ValueError, match="no image can be read; 4 unreadable"):
-        datasets.load(str(tmp_path))
+        dataset_module.load(str(tmp_path))
 
 
 def test_a_class_without_a_readable_image_is_refused_by_name(tmp_path):
@@ -286,7 +286,7 @@ def test_a_class_without_a_readable_image_is_refused_by_name(tmp_path):
     for file in (tmp_path / "dog").iterdir():
         file.write_text("no picture")
     with pytest.raises(ValueError, match="class 1 .dog."):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 # Pillow warns above its limit and raises above twice that: the large image has 900 pixels.
@@ -295,9 +295,9 @@ def test_image_bombs_are_skipped_and_named(tmp_path, monkeypatch, limit):
     path = image_folder(tmp_path)
     Image.new("RGB", (30, 30)).save(str(tmp_path / "dog" / "bomb.png"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    dataset = datasets.load(path)
+    dataset = dataset_module.load(path)
     (note,) = [note for note in dataset.notes if "skipped" in note]
-    assert "1 images of more than {} pixels".format(limit) in note and "bomb.png" in note
+    assert f"1 images of more than {limit} pixels" in note and "bomb.png" in note
     assert len(dataset.y_train) + len(dataset.y_test) == 12
 
 
@@ -306,10 +306,10 @@ def test_links_out_of_the_folder_are_refused(tmp_path):
     Image.new("RGB", (7, 7)).save(str(outside))
     path = image_folder(tmp_path / "pets")
     link(tmp_path / "pets" / "cat" / "0.png", tmp_path / "pets" / "cat" / "in.png")
-    datasets.load(path)
+    dataset_module.load(path)
     link(outside, tmp_path / "pets" / "cat" / "out.png")
     with pytest.raises(ValueError, match="out.png.*leaves"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 def test_a_linked_class_folder_is_refused(tmp_path):
@@ -317,36 +317,36 @@ def test_a_linked_class_folder_is_refused(tmp_path):
     image_folder(tmp_path / "elsewhere")
     link(tmp_path / "elsewhere" / "cat", tmp_path / "pets" / "fox")
     with pytest.raises(ValueError, match="fox.*leaves"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 def test_folders_without_classes_or_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least two class folders, found: none"):
-        datasets.load(str(tmp_path))
+        dataset_module.load(str(tmp_path))
     path = image_folder(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="'empty' holds no image"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 def test_a_class_of_one_file_cannot_give_a_test_image(tmp_path):
     path = image_folder(tmp_path, per_class=1)
     with pytest.raises(ValueError, match="without a test folder, class cat has one image"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 def test_an_unknown_class_in_test_is_refused(tmp_path):
     image_folder(tmp_path / "train")
     image_folder(tmp_path / "test", classes=("cat", "fox"))
     with pytest.raises(ValueError, match="'fox' is in test but not in train"):
-        datasets.load(str(tmp_path))
+        dataset_module.load(str(tmp_path))
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = image_folder(tmp_path)
-    monkeypatch.setattr(data_files, "MAX_DATA_BYTES", 1000)
+    monkeypatch.setattr(npz_files, "MAX_DATA_BYTES", 1000)
     with pytest.raises(ValueError, match="IMAGES_PER_CLASS"):
-        datasets.load(path)
+        dataset_module.load(path)
 
 
 # ---- samples, sizes, splits ----
@@ -354,7 +354,9 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypat
 
 def test_images_per_class_is_stratified_and_deterministic(tmp_path):
     path = saved(tmp_path / "mine.npz", **small_arrays(per_class=20))
-    first, again, other = (datasets.load(path, images_per_class=4, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        dataset_module.load(path, images_per_class=4, seed=seed) for seed in (1, 1, 2)
+    )
     assert np.bincount(first.y_train).tolist() == [4, 4, 4]
     assert len(first.y_test) == 3
     np.testing.assert_array_equal(first.x_train, again.x_train)
@@ -364,11 +366,11 @@ def test_images_per_class_is_stratified_and_deterministic(tmp_path):
 def test_images_per_class_is_chosen_before_decoding(tmp_path, monkeypatch):
     path = image_folder(tmp_path, per_class=30)
     decoded = []
-    decode = data_files._decode
+    decode = npz_files._decode
     monkeypatch.setattr(
-        data_files, "_decode", lambda path, size: decoded.append(path) or decode(path, size)
+        npz_files, "_decode", lambda path, size: decoded.append(path) or decode(path, size)
     )
-    dataset = datasets.load(path, images_per_class=3)
+    dataset = dataset_module.load(path, images_per_class=3)
     assert np.bincount(dataset.y_train).tolist() == np.bincount(dataset.y_test).tolist() == [3, 3]
     assert len(decoded) == 12
 
@@ -378,7 +380,7 @@ def test_image_size_resizes_arrays_without_aliasing(tmp_path):
     board = np.indices((6, 6)).sum(0) % 2 * 255
     images = np.broadcast_to(board[..., None], (24, 6, 6, 3)).astype(np.uint8)
     path = saved(tmp_path / "board.npz", x_train=images, x_test=images[:3])
-    dataset = datasets.load(path, image_size=3)
+    dataset = dataset_module.load(path, image_size=3)
     assert dataset.image_shape == (3, 3, 3) and dataset.x_test.shape == (3, 3, 3, 3)
     assert dataset.x_train.min() > 80 and dataset.x_train.max() < 176
 
@@ -386,38 +388,38 @@ def test_image_size_resizes_arrays_without_aliasing(tmp_path):
 @pytest.mark.parametrize("option", ["image_size", "images_per_class", "seed"])
 def test_negative_options_are_refused(option):
     with pytest.raises(ValueError, match=option.upper()):
-        datasets.load("synthetic", **{option: -1})
+        dataset_module.load("synthetic", **{option: -1})
 
 
 @pytest.mark.parametrize("name", ["cifar11", "", "missing.npz", "no/such/folder"])
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path, name):
     with pytest.raises(ValueError, match="cifar10, cifar100, mnist, synthetic"):
-        datasets.load(name, data_dir=str(tmp_path))
+        dataset_module.load(name, data_dir=str(tmp_path))
 
 
 def test_validation_split_covers_every_image_once_in_every_class():
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(5), [2, 9, 20, 100, 333]))
-    train, validation = datasets.validation_split(labels, 0.1, seed=3)
+    train, validation = dataset_module.validation_split(labels, 0.1, seed=3)
     assert sorted(np.concatenate([train, validation])) == list(range(len(labels)))
     assert (np.diff(train) > 0).all() and (np.diff(validation) > 0).all()
     assert np.bincount(labels[validation]).tolist() == [1, 1, 2, 10, 33]
-    again = datasets.validation_split(labels, 0.1, seed=3)[1]
+    again = dataset_module.validation_split(labels, 0.1, seed=3)[1]
     np.testing.assert_array_equal(validation, again)
-    assert not np.array_equal(validation, datasets.validation_split(labels, 0.1, seed=4)[1])
+    assert not np.array_equal(validation, dataset_module.validation_split(labels, 0.1, seed=4)[1])
     for fraction in (0.001, 0.999):
-        for part in datasets.validation_split(labels, fraction, seed=0):
+        for part in dataset_module.validation_split(labels, fraction, seed=0):
             assert set(labels[part]) == set(range(5))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
 def test_validation_fraction_is_checked(fraction):
     with pytest.raises(ValueError, match="fraction"):
-        datasets.validation_split(np.arange(10) % 2, fraction, seed=0)
+        dataset_module.validation_split(np.arange(10) % 2, fraction, seed=0)
 
 
 def test_a_class_of_one_image_cannot_be_split():
     with pytest.raises(ValueError, match="class 1 has one image"):
-        datasets.validation_split(np.array([0, 0, 1]), 0.5, seed=0)
+        dataset_module.validation_split(np.array([0, 0, 1]), 0.5, seed=0)
 
 
 # ---- pipelines ----
@@ -438,7 +440,9 @@ def numbered_images(count):
 
 def test_every_epoch_sees_every_image_once_in_a_new_order():
     images, labels = numbered_images(20)
-    batches = collect(datasets.training_batches(images, labels, 5, seed_as_label, 7, epochs=3))
+    batches = collect(
+        dataset_module.training_batches(images, labels, 5, seed_as_label, 7, epochs=3)
+    )
     assert len(batches) == 12
     epochs = [np.concatenate([b[1] for b in batches[4 * e : 4 * e + 4]]) for e in range(3)]
     for order in epochs:
@@ -452,10 +456,10 @@ def test_every_epoch_sees_every_image_once_in_a_new_order():
 
 def test_training_resumed_anywhere_sees_the_same_batches():
     images, labels = numbered_images(22)
-    whole = collect(datasets.training_batches(images, labels, 5, seed_as_label, 7, epochs=3))
+    whole = collect(dataset_module.training_batches(images, labels, 5, seed_as_label, 7, epochs=3))
     for epoch, step in [(0, 0), (0, 3), (1, 0), (1, 2), (2, 3), (2, 4)]:
         rest = collect(
-            datasets.training_batches(images, labels, 5, seed_as_label, 7, 3, epoch, step)
+            dataset_module.training_batches(images, labels, 5, seed_as_label, 7, 3, epoch, step)
         )
         assert len(rest) == 12 - 4 * epoch - step
         for expected, found in zip(whole[len(whole) - len(rest) :], rest):
@@ -467,10 +471,14 @@ def test_batches_of_some_of_the_images_are_those_of_a_copy_of_them():
     images, labels = numbered_images(30)
     indices = np.flatnonzero(labels % 3)
     chosen = collect(
-        datasets.training_batches(images, labels, 6, seed_as_label, 7, 3, 1, 2, indices=indices)
+        dataset_module.training_batches(
+            images, labels, 6, seed_as_label, 7, 3, 1, 2, indices=indices
+        )
     )
     copied = collect(
-        datasets.training_batches(images[indices], labels[indices], 6, seed_as_label, 7, 3, 1, 2)
+        dataset_module.training_batches(
+            images[indices], labels[indices], 6, seed_as_label, 7, 3, 1, 2
+        )
     )
     assert len(chosen) == len(copied) == 4
     for one, other in zip(chosen, copied):
@@ -478,13 +486,13 @@ def test_batches_of_some_of_the_images_are_those_of_a_copy_of_them():
         for part, expected in zip(one, other):
             np.testing.assert_array_equal(part, expected)
     with pytest.raises(ValueError, match="21.*20 training images"):
-        datasets.training_batches(images, labels, 21, seed_as_label, 7, 3, indices=indices)
+        dataset_module.training_batches(images, labels, 21, seed_as_label, 7, 3, indices=indices)
 
 
 def test_another_seed_gives_other_batches():
     images, labels = numbered_images(20)
     first, second = (
-        collect(datasets.training_batches(images, labels, 20, seed_as_label, seed, 1))[0]
+        collect(dataset_module.training_batches(images, labels, 20, seed_as_label, seed, 1))[0]
         for seed in (0, 1)
     )
     assert not np.array_equal(first[1], second[1])
@@ -500,7 +508,7 @@ def test_training_batches_have_static_shapes_and_augment_the_batch():
         return 255 - batch_images, batch_labels
 
     ((batch_images, batch_labels),) = collect(
-        datasets.training_batches(images, labels, 8, invert, 0, 1)
+        dataset_module.training_batches(images, labels, 8, invert, 0, 1)
     )
     assert shapes[0] == ((8, 2, 2, 1), (8,), (2,))
     np.testing.assert_array_equal(255 - batch_images[:, 0, 0, 0], batch_labels)
@@ -509,10 +517,10 @@ def test_training_batches_have_static_shapes_and_augment_the_batch():
 def test_batch_sizes_are_checked():
     images, labels = numbered_images(8)
     with pytest.raises(ValueError, match="512.*8"):
-        datasets.training_batches(images, labels, 512, seed_as_label, 0, 1)
+        dataset_module.training_batches(images, labels, 512, seed_as_label, 0, 1)
     for batch_size in (0, -1):
         with pytest.raises(ValueError, match="BATCH_SIZE"):
-            datasets.training_batches(images, labels, batch_size, seed_as_label, 0, 1)
+            dataset_module.training_batches(images, labels, batch_size, seed_as_label, 0, 1)
 
 
 # ---- official downloads ----
@@ -543,12 +551,12 @@ def cached(tmp_path, monkeypatch):
         path = tmp_path / "cached_archive"
         path.write_bytes(content)
         monkeypatch.setattr(
-            official_datasets.keras.utils, "get_file", lambda *arguments, **options: str(path)
+            official.keras.utils, "get_file", lambda *arguments, **options: str(path)
         )
         if verified:
-            entry = official_datasets.OFFICIAL_DATASETS[name]
+            entry = official.OFFICIAL_DATASETS[name]
             monkeypatch.setitem(
-                official_datasets.OFFICIAL_DATASETS,
+                official.OFFICIAL_DATASETS,
                 name,
                 entry._replace(sha256=hashlib.sha256(content).hexdigest()),
             )
@@ -559,7 +567,7 @@ def cached(tmp_path, monkeypatch):
 def test_cifar10_archive_is_read(tmp_path, cached):
     content, images = cifar_archive()
     cached("cifar10", content)
-    dataset = datasets.load("cifar10", data_dir=str(tmp_path))
+    dataset = dataset_module.load("cifar10", data_dir=str(tmp_path))
     assert dataset.x_train.shape == (20, 32, 32, 3) and dataset.x_test.shape == (10, 32, 32, 3)
     # The archive keeps the three colour planes one after the other.
     np.testing.assert_array_equal(
@@ -570,7 +578,7 @@ def test_cifar10_archive_is_read(tmp_path, cached):
 
 def test_cifar100_archive_is_read():
     content, images = cifar_archive(b"fine_labels", ("train", "test"))
-    arrays = official_datasets.read_cifar(content)
+    arrays = official.read_cifar(content)
     assert arrays["y_train"].tolist() == list(range(10))
     np.testing.assert_array_equal(arrays["x_test"][9, :, :, 0].ravel(), images["test"][9, :1024])
 
@@ -579,15 +587,15 @@ def test_mnist_archive_is_read(tmp_path, cached):
     buffer = io.BytesIO()
     np.savez(buffer, **small_arrays(classes=10, shape=(28, 28)))
     cached("mnist", buffer.getvalue())
-    dataset = datasets.load("mnist", data_dir=str(tmp_path))
+    dataset = dataset_module.load("mnist", data_dir=str(tmp_path))
     assert dataset.image_shape == (28, 28, 1) and dataset.class_names[7] == "7"
 
 
 def test_wrong_checksum_is_refused_before_anything_is_unpickled(tmp_path, cached, monkeypatch):
     cached("cifar10", cifar_archive()[0], verified=False)
-    monkeypatch.setattr(official_datasets, "read_cifar", lambda content: pytest.fail("was read"))
+    monkeypatch.setattr(official, "read_cifar", lambda content: pytest.fail("was read"))
     with pytest.raises(ValueError, match="cached_archive: SHA-256 is .* Delete the file"):
-        datasets.load("cifar10", data_dir=str(tmp_path))
+        dataset_module.load("cifar10", data_dir=str(tmp_path))
 
 
 def test_unpickling_knows_arrays_only(tmp_path):
@@ -596,7 +604,7 @@ def test_unpickling_knows_arrays_only(tmp_path):
             return os.mkdir, (str(tmp_path / "attacked"),)
 
     with pytest.raises(ValueError, match="mkdir, which is refused"):
-        official_datasets._unpickle_batch(io.BytesIO(pickle.dumps(Attack(), protocol=2)))
+        official._unpickle_batch(io.BytesIO(pickle.dumps(Attack(), protocol=2)))
     assert not (tmp_path / "attacked").exists()
 
 
@@ -614,8 +622,8 @@ def test_offline_synthetic_images_stand_in(
     def offline(*arguments, **options):
         raise Exception("URL fetch failure: no route to host")
 
-    monkeypatch.setattr(official_datasets.keras.utils, "get_file", offline)
-    dataset = datasets.load(name, data_dir=str(tmp_path), images_per_class=2)
+    monkeypatch.setattr(official.keras.utils, "get_file", offline)
+    dataset = dataset_module.load(name, data_dir=str(tmp_path), images_per_class=2)
     assert dataset.is_stand_in and dataset.name == stand_in
     assert name in dataset.notes[0] and "no route to host" in dataset.notes[0]
     assert dataset.image_shape == image_shape and dataset.number_of_classes == classes
@@ -625,20 +633,20 @@ def test_downloads_time_out_and_leave_the_default_alone(monkeypatch):
     seen = []
 
     def slow(*arguments, **options):
-        seen.append(official_datasets.socket.getdefaulttimeout())
+        seen.append(official.socket.getdefaulttimeout())
         raise OSError("timed out")
 
-    before = official_datasets.socket.getdefaulttimeout()
-    monkeypatch.setattr(official_datasets.keras.utils, "get_file", slow)
-    with pytest.raises(official_datasets.DownloadError, match="timed out"):
-        official_datasets.download("cifar10")
-    assert seen == [official_datasets.TIMEOUT_SECONDS]
-    assert official_datasets.socket.getdefaulttimeout() == before
+    before = official.socket.getdefaulttimeout()
+    monkeypatch.setattr(official.keras.utils, "get_file", slow)
+    with pytest.raises(official.DownloadError, match="timed out"):
+        official.download("cifar10")
+    assert seen == [official.TIMEOUT_SECONDS]
+    assert official.socket.getdefaulttimeout() == before
 
 
 def test_the_official_class_names_are_complete():
     for name, count in (("cifar10", 10), ("cifar100", 100), ("mnist", 10)):
-        class_names = official_datasets.OFFICIAL_DATASETS[name].class_names
+        class_names = official.OFFICIAL_DATASETS[name].class_names
         assert len(set(class_names)) == count and list(class_names) == sorted(class_names)
 
 
@@ -646,28 +654,28 @@ def test_the_official_class_names_are_complete():
 
 
 @pytest.fixture(scope="module")
-def synthetic():
-    return datasets.load("synthetic")
+def synthetic_dataset():
+    return dataset_module.load("synthetic")
 
 
-def test_synthetic_is_deterministic_and_its_test_set_fixed(synthetic):
+def test_synthetic_is_deterministic_and_its_test_set_fixed(synthetic_dataset):
     for seed in (0, 1):
-        drawn, _ = synthetic_images.draw_dataset(seed)
-        loaded = datasets.load("synthetic", seed=seed)
+        drawn, _ = synthetic.draw_dataset(seed)
+        loaded = dataset_module.load("synthetic", seed=seed)
         np.testing.assert_array_equal(loaded.x_train, drawn["x_train"])
-        assert np.array_equal(synthetic.x_train, drawn["x_train"]) == (seed == 0)
-        np.testing.assert_array_equal(synthetic.x_test, drawn["x_test"])
+        assert np.array_equal(synthetic_dataset.x_train, drawn["x_train"]) == (seed == 0)
+        np.testing.assert_array_equal(synthetic_dataset.x_test, drawn["x_test"])
 
 
-def test_synthetic_is_balanced_and_no_image_occurs_twice(synthetic):
-    assert synthetic.image_shape == (32, 32, 3) and not synthetic.is_stand_in
-    assert np.bincount(synthetic.y_train).tolist() == [1000] * 10
-    assert np.bincount(synthetic.y_test).tolist() == [200] * 10
-    images = np.concatenate([synthetic.x_train, synthetic.x_test])
+def test_synthetic_is_balanced_and_no_image_occurs_twice(synthetic_dataset):
+    assert synthetic_dataset.image_shape == (32, 32, 3) and not synthetic_dataset.is_stand_in
+    assert np.bincount(synthetic_dataset.y_train).tolist() == [1000] * 10
+    assert np.bincount(synthetic_dataset.y_test).tolist() == [200] * 10
+    images = np.concatenate([synthetic_dataset.x_train, synthetic_dataset.x_test])
     assert len({image.tobytes() for image in images}) == 12000
 
 
-def test_synthetic_shape_is_not_given_away_by_colour_or_place(synthetic):
+def test_synthetic_shape_is_not_given_away_by_colour_or_place(synthetic_dataset):
     # The best that mean colour and brightest place can do is far below what a shape tells.
     def features(images):
         bright = images.astype(np.float32).sum(axis=-1) ** 2
@@ -675,13 +683,16 @@ def test_synthetic_shape_is_not_given_away_by_colour_or_place(synthetic):
             [images.mean(axis=(1, 2)), bright.mean(axis=1).argmax(1)[:, None]], axis=1
         )
 
-    train, test = features(synthetic.x_train[:2000]), features(synthetic.x_test[:500])
+    train, test = (
+        features(synthetic_dataset.x_train[:2000]),
+        features(synthetic_dataset.x_test[:500]),
+    )
     nearest = ((test[:, None] - train[None]) ** 2).sum(-1).argmin(1)
-    assert (synthetic.y_train[nearest] == synthetic.y_test[:500]).mean() < 0.5
+    assert (synthetic_dataset.y_train[nearest] == synthetic_dataset.y_test[:500]).mean() < 0.5
 
 
 def test_synthetic100_names_colour_and_shape():
-    dataset = datasets.load("synthetic100", images_per_class=2)
+    dataset = dataset_module.load("synthetic100", images_per_class=2)
     assert dataset.number_of_classes == 100
     assert dataset.class_names[0] == "red circle" and dataset.class_names[99] == "brown dots"
     red_circles = dataset.x_train[dataset.y_train == 0].astype(int)
@@ -692,6 +703,6 @@ def test_synthetic100_names_colour_and_shape():
 def test_every_shape_lies_inside_its_radius():
     # A shape cut off by the image border could not be told from another one.
     x, y = np.meshgrid(np.linspace(-2, 2, 201), np.linspace(-2, 2, 201))
-    for shape in synthetic_images.SHAPES:
+    for shape in synthetic.SHAPES:
         inside = shape(x, y) < 0
         assert inside.any() and np.hypot(x, y)[inside].max() < 1.05, shape.__name__

@@ -1,18 +1,18 @@
 """The check of a device passes where it computes the right thing, and only there."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-import device_check
-import optimization
-import train_cifar10
-from device_check import TOLERANCES, check, difference
-from runtime import tf
-
-ROOT = train_cifar10.__file__.rsplit("train_cifar10", 1)[0]
+from backend import optimizers
+from backend.runtime import tf
+from tests.helpers import ROOT
+from tools import device_check
+from tools.device_check import TOLERANCES, check, difference
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def test_a_wrong_kernel_is_found(monkeypatch, capsys):
 
 
 def test_a_wrong_update_is_found(monkeypatch, capsys):
-    compute, apply = device_check.compute, optimization.Adam.apply
+    compute, apply = device_check.compute, optimizers.Adam.apply
 
     def wrong(device, *arguments):
         if arguments:
             monkeypatch.setattr(
-                optimization.Adam,
+                optimizers.Adam,
                 "apply",
                 lambda self, gradients, rate, step: apply(self, gradients, rate * 0.99, step),
             )
@@ -101,8 +101,6 @@ def test_the_step_runs_on_the_device_that_is_named():
         "import sys, device_check\n"
         "sys.exit(device_check.check('/CPU:1'))\n"
     )
-    child = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert child.returncode == 0, child.stderr.decode()
     assert b"CPU:1 (" in child.stdout and b"against CPU:0" in child.stdout

@@ -1,21 +1,22 @@
 """Errors of the GPU end a run with what they mean, once, and with the last checkpoint kept."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import types
 
 import pytest
 
-import checkpoints
-import command_line
-import device_errors
-import run_directory
 import train_cifar10
-import training_step
-from device_errors import DeviceProblem, explain, explained
-from runtime import tf
+from backend import device_errors
+from backend.device_errors import DeviceProblem, explain, explained
+from backend.runtime import tf
+from storage import checkpoints, run_folder
+from tests.helpers import ROOT
+from training import step
+from training.settings import run
 
-ROOT = train_cifar10.__file__.rsplit("train_cifar10", 1)[0]
 MEMORY, REMOVED, XLA, FLOAT64 = "out of memory", "GPU was reset", "no XLA compiler", "in float64"
 # The texts are those of the public issues that device_errors.py names.
 MESSAGES = [
@@ -154,7 +155,7 @@ def test_a_run_ends_with_the_explanation_and_goes_on_from_its_checkpoint(
         "--number-of-layers 1 --embedding-dim 8 --num-heads 2 --mlp-hidden-dim 8 "
         "--head-hidden-dims --micro-batch-size 20 --output-dir"
     ).split() + [str(tmp_path)]
-    whole_step, calls = training_step.TrainingStep.__call__, []
+    whole_step, calls = step.TrainingStep.__call__, []
 
     def fails_in_the_second_epoch(self, images, labels, step, *others):
         calls.append(step)
@@ -162,21 +163,21 @@ def test_a_run_ends_with_the_explanation_and_goes_on_from_its_checkpoint(
             raise raised(*MESSAGES[0][:2])
         return whole_step(self, images, labels, step, *others)
 
-    monkeypatch.setattr(training_step.TrainingStep, "__call__", fails_in_the_second_epoch)
+    monkeypatch.setattr(step.TrainingStep, "__call__", fails_in_the_second_epoch)
     with pytest.raises(SystemExit) as ended:
-        command_line.run(lambda: train_cifar10.main(flags))
+        run(lambda: train_cifar10.main(flags))
     assert ended.value.code == 1 and calls[-1] == 6
     (folder,) = (tmp_path / "train_cifar10").iterdir()
     error = capsys.readouterr().err
     assert error.count("error:") == 1 and "Traceback" not in error
     assert MEMORY in error and "--micro-batch-size 10" in error
-    assert "python train_cifar10.py --resume {}".format(folder) in error
-    _, state, problem = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    assert f"python train_cifar10.py --resume {folder}" in error
+    _, state, problem = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
     assert state["progress"]["epoch"] == 1 and problem == ""
 
     monkeypatch.undo()
     assert train_cifar10.main(flags + ["--resume", str(folder)]) == folder
-    assert (folder / run_directory.RESULTS).exists()
+    assert (folder / run_folder.RESULTS).exists()
 
 
 ENDINGS = {

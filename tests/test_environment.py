@@ -1,5 +1,7 @@
 """The judgement of every broken environment, fabricated: any interpreter tests all of them."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -11,13 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-import environment
-import package_versions
-from environment import PROBLEM, WARNING
-from package_versions import Machine
+from backend import environment, requirements
+from backend.environment import PROBLEM, WARNING
+from backend.requirements import Machine
+from tests.helpers import ROOT
 from tools import doctor
 
-ROOT = os.path.dirname(os.path.abspath(environment.__file__))
 PYTHONS = [(3, minor) for minor in range(6, 15)]
 PLUGIN = "tensorflow-directml-plugin"
 LINUX_37 = Machine((3, 7), "linux", 64)
@@ -48,7 +49,7 @@ WORKING = {
 }
 for _python, _packages in WORKING.items():
     # The oldest version will do for what no test breaks.
-    for _name, _versions in package_versions.wanted_packages(Machine(_python, "linux", 64)).items():
+    for _name, _versions in requirements.wanted_packages(Machine(_python, "linux", 64)).items():
         _packages.setdefault(_name, re.search("[0-9][0-9.]*", _versions).group())
 
 # Interpreter, what is changed of its working packages (None: removed), the words of the diagnosis.
@@ -123,7 +124,7 @@ def test_requirements_are_read_as_pip_reads_them(python, platform):
                 if requirement.marker is None or requirement.marker.evaluate(values):
                     name = re.sub("[-_.]+", "-", requirement.name).lower()
                     expected[name] = requirement.specifier
-    wanted = package_versions.wanted_packages(Machine(python, platform, 64))
+    wanted = requirements.wanted_packages(Machine(python, platform, 64))
     assert {name: SpecifierSet(versions) for name, versions in wanted.items()} == expected
     assert expected
 
@@ -133,16 +134,14 @@ def test_versions_are_compared_as_pip_compares_them(wanted):
     versions = "1 1.9 1.16 1.16.0 1.18.5 1.19 1.19.5 1.26.4 2.0 2.0.2 2.9.9 2.10 2.10.0 2.10.1 3.0"
     versions += " 3.9.1 3.9.2 3.19.6 3.20 3.20.3 10.0"
     for version in versions.split():
-        assert package_versions.satisfies(version, wanted) == (version in SpecifierSet(wanted)), (
-            version
-        )
+        assert requirements.satisfies(version, wanted) == (version in SpecifierSet(wanted)), version
 
 
 def test_a_development_release_equals_only_itself():
     wanted = "==0.4.0.dev230202"
-    assert package_versions.satisfies("0.4.0.dev230202", wanted)
-    assert not package_versions.satisfies("0.4.0", wanted)
-    assert not package_versions.satisfies("0.4.0.dev220928", wanted)
+    assert requirements.satisfies("0.4.0.dev230202", wanted)
+    assert not requirements.satisfies("0.4.0", wanted)
+    assert not requirements.satisfies("0.4.0.dev220928", wanted)
 
 
 def test_installed_packages_are_read_off_metadata_folders(tmp_path):
@@ -159,7 +158,7 @@ def test_installed_packages_are_read_off_metadata_folders(tmp_path):
     ):
         folder.mkdir(parents=True)
     paths = [str(tmp_path / "missing"), str(first), str(second)]
-    assert package_versions.installed_packages(paths) == {
+    assert requirements.installed_packages(paths) == {
         PLUGIN: "0.4.0.dev230202",
         "numpy": "1.26.4",
         "gast": "0.2.2",
@@ -169,7 +168,7 @@ def test_installed_packages_are_read_off_metadata_folders(tmp_path):
 
 def test_installed_packages_agree_with_the_running_interpreter():
     metadata = pytest.importorskip("importlib.metadata", reason="Python 3.8 and newer have it")
-    found = package_versions.installed_packages()
+    found = requirements.installed_packages()
     for name in ("pytest", "packaging", "numpy"):
         assert found[name] == metadata.version(name)
 
@@ -236,9 +235,8 @@ def run_bare(*arguments):
         [sys.executable, "-S"] + list(arguments),
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -259,7 +257,7 @@ def test_preflight_lets_this_interpreter_pass_and_imports_no_tensorflow():
 
 
 def test_check_installed_raises_a_value_error_with_the_same_table(monkeypatch):
-    monkeypatch.setattr(package_versions, "installed_packages", lambda: {})
+    monkeypatch.setattr(requirements, "installed_packages", lambda: {})
     with pytest.raises(ValueError, match="TensorFlow is not installed") as problem:
         environment.check_installed()
     assert isinstance(problem.value, environment.EnvironmentProblem)
@@ -324,8 +322,8 @@ def inspect_fabricated(monkeypatch, machine, packages, adapters, variables=()):
             monkeypatch.delenv(name)
     for name, value in dict(variables).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(package_versions, "this_machine", lambda: machine)
-    monkeypatch.setattr(package_versions, "installed_packages", lambda: packages)
+    monkeypatch.setattr(requirements, "this_machine", lambda: machine)
+    monkeypatch.setattr(requirements, "installed_packages", lambda: packages)
     monkeypatch.setattr(doctor, "probe_tensorflow", probe)
     return doctor.inspect()
 

@@ -1,5 +1,7 @@
 """Whatever goes wrong during a run: one sentence, exit code 2, and the last good state is kept."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
@@ -8,12 +10,11 @@ import sys
 import numpy as np
 import pytest
 
-import checkpoints
-import command_line
-import run_directory
 import train_cifar10
-import training
-from training_step import TrainingStep
+from storage import checkpoints, run_folder
+from training import train as train_module
+from training.settings import run
+from training.step import TrainingStep
 
 FLAGS = (
     "--dataset synthetic --images-per-class 15 --number-of-layers 1 --embedding-dim 16 "
@@ -29,7 +30,7 @@ def fails(capsys):
 
     def call(*flags):
         with pytest.raises(SystemExit) as ended:
-            command_line.run(lambda: train_cifar10.main([str(flag) for flag in flags]))
+            run(lambda: train_cifar10.main([str(flag) for flag in flags]))
         # The progress bar ends its lines with a carriage return.
         error = capsys.readouterr().err.strip().replace("\r", "\n").split("\n")[-1]
         assert ended.value.code == 2 and error.startswith("error: ")
@@ -39,12 +40,12 @@ def fails(capsys):
 
 
 def only_run(output):
-    (settings,) = output.glob("*/*/" + run_directory.SETTINGS)
+    (settings,) = output.glob("*/*/" + run_folder.SETTINGS)
     return settings.parent
 
 
 def progress_of(folder):
-    arrays, state, warning = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    arrays, state, warning = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
     assert all(np.isfinite(array).all() for array in arrays) and not warning
     return state["progress"]
 
@@ -73,9 +74,9 @@ def test_divergence_stops_with_the_step_the_checkpoint_and_a_hint(tmp_path, monk
     at_step(monkeypatch, STEPS_PER_EPOCH + 1, spoil_a_weight)
     error = fails(*FLAGS, "--output-dir", tmp_path)
     folder = only_run(tmp_path)
-    latest = folder / run_directory.CHECKPOINT / checkpoints.LATEST
+    latest = folder / run_folder.CHECKPOINT / checkpoints.LATEST
     assert "The loss became NaN or infinite at step 3 of epoch 2." in error
-    assert "The last good checkpoint is {}.".format(latest) in error and "LEARNING_RATE" in error
+    assert f"The last good checkpoint is {latest}." in error and "LEARNING_RATE" in error
     assert (progress_of(folder)["epoch"], progress_of(folder)["step"]) == (1, 0)
 
 
@@ -90,7 +91,7 @@ def test_weights_lost_at_the_end_of_an_epoch_are_not_the_best(tmp_path, monkeypa
     at_step(monkeypatch, STEPS_PER_EPOCH - 1, spoil_a_weight)
     error = fails(*FLAGS, "--output-dir", tmp_path)
     assert "validation loss became NaN" in error and "There is no checkpoint yet" in error
-    assert not (only_run(tmp_path) / run_directory.WEIGHTS).exists()
+    assert not (only_run(tmp_path) / run_folder.WEIGHTS).exists()
 
 
 def test_a_learning_rate_that_explodes(tmp_path, fails):
@@ -122,15 +123,15 @@ def test_disk_full(tmp_path, monkeypatch, fails, size, flags, file, step):
         at_step(patch, STEPS_PER_EPOCH + 1, fill_the_disk)
         # The second epoch is the better one, so that its weights are written.
         accuracies = iter([0.1, 0.2])
-        patch.setattr(training, "accuracy_and_loss", lambda *_: (next(accuracies), 0.5, 1.0))
+        patch.setattr(train_module, "accuracy_and_loss", lambda *_: (next(accuracies), 0.5, 1.0))
         error = fails(*FLAGS + list(flags), "--output-dir", tmp_path)
     folder = only_run(tmp_path)
-    assert str(folder) in error and "{} cannot be written".format(file) in error
+    assert str(folder) in error and f"{file} cannot be written" in error
     assert (progress_of(folder)["epoch"], progress_of(folder)["step"]) == (1, step)
     assert not list(folder.glob("**/writing-*"))
     # With room again, it goes on.
     assert train_cifar10.main(["--resume", str(folder)]) == folder
-    assert (folder / run_directory.REPORT).exists()
+    assert (folder / run_folder.REPORT).exists()
 
 
 @pytest.mark.parametrize("flags", [(), ALWAYS])
@@ -148,7 +149,7 @@ def test_two_runs_in_one_folder(tmp_path, monkeypatch, fails):
     folder = only_run(tmp_path)
     before = sorted(os.listdir(str(folder)))
     with checkpoints.locked(folder):
-        assert "{} is in use by another run".format(folder) in fails("--resume", folder)
+        assert f"{folder} is in use by another run" in fails("--resume", folder)
     assert sorted(os.listdir(str(folder))) == before
 
 
@@ -178,10 +179,10 @@ def test_something_else_where_a_file_of_the_run_shall_be(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("step", [1, STEPS_PER_EPOCH + 1])
 def test_a_run_goes_on_without_tensorboard(tmp_path, monkeypatch, step):
     def block(step):
-        path = only_run(tmp_path) / run_directory.TENSORBOARD
+        path = only_run(tmp_path) / run_folder.TENSORBOARD
         shutil.rmtree(str(path), ignore_errors=True)
         path.write_text("no folder")
 
     at_step(monkeypatch, step, block)
     folder = train_cifar10.main(FLAGS + ["--output-dir", str(tmp_path)])
-    assert (folder / run_directory.REPORT).exists()
+    assert (folder / run_folder.REPORT).exists()

@@ -1,17 +1,19 @@
 """Nothing of a training step that a script can select runs on the CPU behind DirectML's back."""
 
+from __future__ import annotations
+
 from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
 
-import kernel_audit
 import train_cifar10
-from command_line import settings_from
-from optimization import OPTIMIZERS, Adam
-from runtime import gpu_device_type, keras, tf
-from training_step import Classification, TrainingStep
+from backend.optimizers import OPTIMIZERS, Adam
+from backend.runtime import gpu_device_type, keras, tf
+from tools import kernel_audit
+from training.settings import settings_from
+from training.step import Classification, TrainingStep
 from vit_model import REPRESENTATIONS, STEMS
 
 # Only the sizes are small; the operations are those of the full size.
@@ -27,11 +29,11 @@ EVERYTHING = (
 # The schedules are not among them: they hand the step a number.
 SELECTIONS = (
     [
-        "--stem {} --representation {}".format(stem, representation)
+        f"--stem {stem} --representation {representation}"
         for stem, representation in product(STEMS, REPRESENTATIONS)
     ]
     + [
-        "--optimizer {} --weight-decay {}".format(optimizer, decay)
+        f"--optimizer {optimizer} --weight-decay {decay}"
         for optimizer, decay in product(OPTIMIZERS, (0, 0.1))
     ]
     + [

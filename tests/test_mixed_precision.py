@@ -1,5 +1,7 @@
 """float16 inside the model: it learns, overflow harms nothing, and without it nothing changes."""
 
+from __future__ import annotations
+
 import json
 import types
 
@@ -8,13 +10,12 @@ import pytest
 from test_training_step import LABELS, batch, new_step
 from test_vit_model import small_model, some_images
 
-import loss_scaling
-import runtime
 import train_cifar10
-from finished_runs import FinishedRun
-from predictor import Predictor
-from runtime import keras, layer_precision, tf
-from training import Run
+from backend import loss_scaling, runtime
+from backend.runtime import keras, layer_precision, tf
+from models.predictor import Predictor
+from storage.trained_run import FinishedRun
+from training.train import Run
 
 OFFERED = hasattr(getattr(keras, "mixed_precision", None), "set_global_policy")
 needs_float16 = pytest.mark.skipif(not OFFERED, reason="TensorFlow 1.15.8 has no mixed precision")

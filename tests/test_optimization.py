@@ -1,10 +1,12 @@
 """The update rules do what their papers say, and the learning rate goes where it should."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
-from optimization import LearningRate, clip_by_global_norm, optimizer_for
-from runtime import keras, tf
+from backend.optimizers import LearningRate, clip_by_global_norm, optimizer_for
+from backend.runtime import keras, tf
 
 STEPS = 5
 

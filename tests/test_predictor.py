@@ -1,11 +1,13 @@
 """Predictions are those of the model, whatever the batches and passes."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from test_vit_model import small_model, some_images
 
-import gradient_passes
-from predictor import Predictor
+from backend import micro_batches
+from models.predictor import Predictor
 
 
 def test_prediction_sees_every_image_once_and_puts_borrowed_weights_back():
@@ -34,6 +36,6 @@ def test_passes_side_by_side_give_the_same_logits(passes_at_once):
     [(True, 16, 1), (False, 1, 1), (False, 2, 2), (False, 3, 3), (False, 9, 4)],
 )
 def test_a_batch_has_one_pass_on_a_gpu_and_else_one_per_core(monkeypatch, gpu, cores, passes):
-    monkeypatch.setattr(gradient_passes, "has_gpu", lambda: gpu)
-    monkeypatch.setattr(gradient_passes, "cpu_cores", lambda: cores)
+    monkeypatch.setattr(micro_batches, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(micro_batches, "cpu_cores", lambda: cores)
     assert Predictor(small_model()).passes_at_once == passes

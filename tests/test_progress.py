@@ -1,13 +1,15 @@
 """A run counts itself, ends for one of three reasons, and goes on from its state as it was."""
 
+from __future__ import annotations
+
 import copy
 import json
 
 import pytest
 
 import train_cifar10
-from command_line import settings_from
-from progress import Progress
+from training.progress import Progress
+from training.settings import settings_from
 
 STEPS = 5
 

@@ -1,20 +1,21 @@
 """What the README says is what the code does."""
 
+from __future__ import annotations
+
 import importlib
 import re
 import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_training import SMALL
 
-import command_line
 import train_cifar10
 import train_cifar100
+from tests.helpers import ROOT
+from training.settings import read_constants, settings_from
 
-ROOT = Path(command_line.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
@@ -33,19 +34,19 @@ SCRIPTS = {"train_cifar10.py": train_cifar10, "train_cifar100.py": train_cifar10
 def test_every_recipe_command_is_understood(command):
     # That recipes train is tested in test_recipes.py.
     name, *flags = shlex.split(command)
-    settings = command_line.settings_from(vars(importlib.import_module(name)), flags)
+    settings = settings_from(vars(importlib.import_module(name)), flags)
     assert len(settings.given) == sum(flag.startswith("--") for flag in flags)
 
 
 def cell(value):
     if isinstance(value, tuple):
         return ", ".join(cell(part) for part in value)
-    return "`{}`".format(value) if isinstance(value, str) else str(value)
+    return f"`{value}`" if isinstance(value, str) else str(value)
 
 
 def test_the_table_of_constants_is_the_code():
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
-    constants = command_line.read_constants(train_cifar10.__file__)
+    constants = read_constants(train_cifar10.__file__)
     assert rows == [(c.name, cell(c.value), c.comment) for c in constants]
 
 
@@ -90,9 +91,7 @@ def test_every_training_command_works(command, tmp_path, monkeypatch):
         (tmp_path / "my_images" / name).mkdir(parents=True)
         for number in range(48):
             pixels = np.random.RandomState(number).randint(0, 256, (20, 24, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(
-                str(tmp_path / "my_images" / name / "{}.png".format(number))
-            )
+            Image.fromarray(pixels).save(str(tmp_path / "my_images" / name / f"{number}.png"))
     small = list(SMALL)
     if "--dataset" in flags:
         del small[small.index("--dataset") : small.index("--dataset") + 2]

@@ -1,5 +1,7 @@
 """Every recipe runs from its constants to a finished run that can be read back, in seconds."""
 
+from __future__ import annotations
+
 import importlib
 import json
 import os
@@ -8,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import command_line
-import kernel_audit
-import transfer
-from command_line import settings_from
-from finished_runs import FinishedRun, find
-from runtime import tf
-from training import training_step_for
+from backend.runtime import tf
+from storage.trained_run import FinishedRun, find
+from tools import kernel_audit
+from training import initial_weights
+from training.settings import run, settings_from
+from training.train import training_step_for
 
 COMMON = (
     "--dataset synthetic --images-per-class 12 --validation-fraction 0.2 --batch-size 32 "
@@ -135,7 +136,7 @@ def test_fine_tuning_starts_from_all_of_the_other_run_but_its_head(finished):
     facts = dict(pretrained.settings["dataset"], number_of_classes=10)
     model = build(**facts)
     head = model.get_layer("logits").get_weights()
-    transfer.start_from(model, pretrained.folder)
+    initial_weights.start_from(model, pretrained.folder)
     compared = 0
     for layer in model.layers:
         if layer.name == "logits":
@@ -156,7 +157,9 @@ def test_fine_tuning_without_a_single_step_of_effect_keeps_the_pretrained_body(f
     flags = flags_of("finetune_cifar10", runs) + ["--learning-rate", "1e-12"]
     tuned = FinishedRun(script_of("finetune_cifar10").main(flags))
     assert tuned.settings["constants"]["INITIAL_RUN"] == str(pretrained)
-    own, other = (transfer.body_weights(FinishedRun(f).model) for f in (tuned.folder, pretrained))
+    own, other = (
+        initial_weights.body_weights(FinishedRun(f).model) for f in (tuned.folder, pretrained)
+    )
     for name in other:
         for array, expected in zip(own[name], other[name]):
             np.testing.assert_allclose(array, expected, atol=1e-6)
@@ -170,7 +173,7 @@ def test_another_model_to_start_from_is_an_error_that_lists_every_difference(fin
     settings = settings_from(vars(script), flags)
     facts = FinishedRun(folder).settings["dataset"]
     with pytest.raises(ValueError) as error:
-        transfer.start_from(script.build_model(settings)(**facts), folder)
+        initial_weights.start_from(script.build_model(settings)(**facts), folder)
     for word in ("INITIAL_RUN", "block_1: ", "[8, 12]", "block_2: ", "here, none there"):
         assert word in str(error.value)
 
@@ -288,7 +291,7 @@ def test_visual_tokens_refuse_sizes_by_name(flag, value, tmp_path):
 
 
 def test_the_paper_recipe_of_the_visual_tokens_is_the_documented_schedule():
-    from optimization import LearningRate
+    from backend.optimizers import LearningRate
 
     script = script_of("visual_tokens_cifar10")
     lines = script.__doc__.split("recipes.visual_tokens_cifar10 --optimizer")[1].split("\n\n")[0]
@@ -340,7 +343,7 @@ def own_folder(tmp_path_factory):
             shape = tuple(random.randint(16, 33, 2)) + (len(mode),)
             picture = Image.fromarray(random.randint(0, 256, shape).astype(np.uint8).squeeze())
             ending = "jpg" if mode in ("L", "RGB") and number > 8 else "png"
-            picture.save(str(folder / name / "{}.{}".format(number, ending)))
+            picture.save(str(folder / name / f"{number}.{ending}"))
     (folder / "cats" / "broken.jpg").write_bytes(b"no picture")
     (folder / "dogs" / "notes.txt").write_text("no picture")
     return folder
@@ -351,7 +354,7 @@ def own(own_npz, tmp_path_factory):
     """A finished run of a recipe on own_npz, made when first asked for."""
     return runs_made_in(
         tmp_path_factory.mktemp("runs"),
-        "--dataset {} --image-size 0 --batch-size 8 --micro-batch-size 0".format(own_npz),
+        f"--dataset {own_npz} --image-size 0 --batch-size 8 --micro-batch-size 0",
         "--patch-size 4 --patch-stride 4",
     )
 
@@ -401,7 +404,7 @@ def test_own_images_that_do_not_fit_are_one_line_that_names_the_constant(
     flags += ["--batch-size", "16", "--image-size", str(image_size)]
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        command_line.run(lambda: script_of(recipe).main(flags))
+        run(lambda: script_of(recipe).main(flags))
     assert stop.value.code == 2
     line = capsys.readouterr().err.strip()
     assert "\n" not in line and line.startswith("error: ")

@@ -1,5 +1,7 @@
 """The report page: right numbers, robust figures, and nothing that drifts apart or breaks out."""
 
+from __future__ import annotations
+
 import base64
 import io
 import re
@@ -13,11 +15,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-import figures
-import files
-import metrics
-import reports
-import run_directory
+from reports import figures, metrics, report
+from storage import files, run_folder
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -76,7 +75,7 @@ def make_run(count=200, classes=10, channels=3, epochs=5, seed=0):
         "images": images,
         "labels": labels,
         "probabilities": probabilities,
-        "class_names": ["name{}".format(c) for c in range(classes)],
+        "class_names": [f"name{c}" for c in range(classes)],
     }
 
 
@@ -107,7 +106,7 @@ class Page(HTMLParser):
 
 
 def write(tmp_path, **run):
-    path = reports.write_report(tmp_path, **run)
+    path = report.write_report(tmp_path, **run)
     assert path == tmp_path / "report.html"
     source = path.read_text(encoding="utf-8")
     svgs = re.findall("<svg.*?</svg>", source, flags=re.DOTALL)
@@ -194,7 +193,7 @@ def test_mistakes_are_wrong_and_sorted_by_confidence():
 def test_read_history(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,loss,accuracy\n1,2.5,0.25\n2,nan,\n3,1.5")
-    history = run_directory.read_history(path)
+    history = run_folder.read_history(path)
     assert history[0] == {"epoch": 1, "loss": 2.5, "accuracy": 0.25}
     assert np.isnan([history[1]["loss"], history[1]["accuracy"], history[2]["accuracy"]]).all()
     assert history[2]["loss"] == 1.5
@@ -209,7 +208,7 @@ def test_read_history_refuses(tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=message) as raised:
-        run_directory.read_history(path)
+        run_folder.read_history(path)
     assert str(path) in str(raised.value)
 
 
@@ -251,8 +250,8 @@ def test_page_is_self_contained_and_says_what_was_measured(tmp_path):
     correct = int(round(run["results"]["test_accuracy"] * 200))
     low, high = metrics.wilson_interval(correct, 200)
     for text in (
-        "{:.2f}\u00a0% to {:.2f}\u00a0%".format(100 * low, 100 * high),
-        "{} of 200 test images right".format(correct),
+        f"{100 * low:.2f}\u00a0% to {100 * high:.2f}\u00a0%",
+        f"{correct} of 200 test images right",
         "top-5 50.00\u00a0%",
         "1,234,567",
         "python train.py --seed 3",
@@ -278,7 +277,7 @@ def test_everything_is_escaped(tmp_path):
     hostile = "<script>alert('&amp;')</script>\"$x_1$"
     for classes in (2, 30):
         run = make_run(classes=classes)
-        run["class_names"] = ["{}{}".format(hostile, c) for c in range(classes)]
+        run["class_names"] = [f"{hostile}{c}" for c in range(classes)]
         run["settings"] = {hostile: {hostile: [hostile]}, "command": hostile, "git_commit": hostile}
         for key in ("dataset", "device", "runtime", "seed", "epochs"):
             run["results"][key] = hostile
@@ -370,7 +369,7 @@ def test_numbers_of_classes_and_epochs(tmp_path, classes, epochs):
     page = write(tmp_path, **make_run(classes=classes, epochs=epochs))
     assert ("top-5" in page.text) == (classes > 5)
     matrix = re.findall("<svg.*?</svg>", page.source, flags=re.DOTALL)[-1]
-    assert ("name1<" in matrix) == (classes <= reports.NAMED_CLASSES)
+    assert ("name1<" in matrix) == (classes <= report.NAMED_CLASSES)
 
 
 def test_page_of_100_classes_is_small_and_names_them_all(tmp_path):
@@ -404,7 +403,7 @@ def test_an_interrupted_write_keeps_the_old_page(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(ValueError, match="disk full"):
-        reports.write_report(tmp_path, **make_run(seed=1))
+        report.write_report(tmp_path, **make_run(seed=1))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_bytes() == before
 
@@ -424,7 +423,7 @@ def test_an_interrupted_write_keeps_the_old_page(tmp_path, monkeypatch):
 )
 def test_refuses_what_does_not_fit_and_writes_nothing(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        reports.write_report(tmp_path, **dict(make_run(), **change))
+        report.write_report(tmp_path, **dict(make_run(), **change))
     assert not list(tmp_path.iterdir())
 
 
@@ -436,7 +435,7 @@ def test_neither_tensorflow_nor_pyplot_is_imported():
         "import sys, reports; loaded = set(sys.modules);"
         "assert not loaded & {'tensorflow', 'matplotlib.pyplot', 'runtime'}, 'imported'"
     )
-    root = str(Path(reports.__file__).parent)
+    root = str(Path(report.__file__).parent)
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
@@ -444,14 +443,14 @@ def test_palette_colours_follow_the_page():
     figure, axes = figures.new_figure(300, 200)
     figures.draw_curves(axes, [1, 2, 3], [("training", [1, 2, 3], figures.TRAINING)])
     svg = figures.figure_to_svg(figure, "a <b>")
-    assert "stroke: var(--training, {})".format(figures.TRAINING) in svg
+    assert f"stroke: var(--training, {figures.TRAINING})" in svg
     assert not re.search(
         "(fill|stroke): ({})".format("|".join(c for c, _ in figures.PALETTE.values())), svg
     )
     element = ElementTree.fromstring(svg)
     assert element.get("aria-label") == "a <b>" and element.get("width") is None
     for name in figures.PALETTE:
-        assert figures.FIGURE_CSS.count("--{}:".format(name)) == 3
+        assert figures.FIGURE_CSS.count(f"--{name}:") == 3
 
 
 def test_curve_names_do_not_overlap():

@@ -1,5 +1,7 @@
 """A run that is stopped anywhere and resumed ends as one that was never stopped."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -11,14 +13,12 @@ import h5py
 import numpy as np
 import pytest
 
-import checkpoints
-import files
-import reports
-import run_directory
 import train_cifar10
-import training
-from predictor import Predictor
-from training_step import TrainingStep
+from models.predictor import Predictor
+from reports import report
+from storage import checkpoints, files, run_folder
+from training import train as train_module
+from training.step import TrainingStep
 
 EPOCHS, STEPS_PER_EPOCH = 3, 4
 FLAGS = (
@@ -44,8 +44,8 @@ def resume(*flags):
 
 def outcome(folder):
     """Return all that a finished run has computed, without what a clock has measured."""
-    arrays, state, _ = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
-    progress, results = state["progress"], files.read_json(folder / run_directory.RESULTS)
+    arrays, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    progress, results = state["progress"], files.read_json(folder / run_folder.RESULTS)
     rows = [
         {name: row[name] for name in row if name not in ("seconds", "images_per_second")}
         for row in progress["history"]
@@ -57,7 +57,7 @@ def outcome(folder):
         if isinstance(item, h5py.Dataset):
             weights.append(np.asarray(item).tobytes())
 
-    with h5py.File(str(folder / run_directory.WEIGHTS), "r") as file:
+    with h5py.File(str(folder / run_folder.WEIGHTS), "r") as file:
         file.visititems(add)
     return {
         "arrays": [array.tobytes() for array in arrays],
@@ -75,7 +75,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def only_run(output):
-    (settings,) = output.glob("*/*/" + run_directory.SETTINGS)
+    (settings,) = output.glob("*/*/" + run_folder.SETTINGS)
     return settings.parent
 
 
@@ -108,7 +108,7 @@ def test_killed_inside_an_epoch(tmp_path, monkeypatch, uninterrupted):
             # Saves after every step.
             run(tmp_path, "--checkpoint-minutes", "1e-9")
     folder = only_run(tmp_path)
-    _, state, _ = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    _, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
     assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 2)
     seconds = state["progress"]["seconds"]
     (folder / "writing-1-weights.h5").write_text("half")
@@ -116,7 +116,7 @@ def test_killed_inside_an_epoch(tmp_path, monkeypatch, uninterrupted):
     assert outcome(folder) == uninterrupted[1]
     assert not list(folder.glob("**/writing-*"))
     # The time before the kill counts too.
-    results = files.read_json(folder / run_directory.RESULTS)
+    results = files.read_json(folder / run_folder.RESULTS)
     assert results["train_minutes"] * 60 > seconds > 0
 
 
@@ -128,14 +128,14 @@ def test_killed_before_the_first_checkpoint_and_again_in_the_test(
         with pytest.raises(Killed):
             run(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(reports, "write_report", lambda *arguments: die())
+        patch.setattr(report, "write_report", lambda *arguments: die())
         with pytest.raises(Killed):
             resume("--output-dir", tmp_path)
     folder = only_run(tmp_path)
     assert "has no checkpoint yet" in capsys.readouterr().out
-    assert (folder / run_directory.RESULTS).exists()
+    assert (folder / run_folder.RESULTS).exists()
     resume(folder)
-    assert outcome(folder) == uninterrupted[1] and (folder / run_directory.REPORT).exists()
+    assert outcome(folder) == uninterrupted[1] and (folder / run_folder.REPORT).exists()
     with pytest.raises(ValueError, match="is finished: see .*report.html"):
         resume(folder)
     with pytest.raises(ValueError, match="no unfinished run to resume: all 1 are finished"):
@@ -182,7 +182,7 @@ def test_a_signal_in_the_last_validation_or_the_test(tmp_path, monkeypatch, unin
         with pytest.raises(SystemExit) as stopped:
             resume(folder)
         assert stopped.value.code == 143 and len(calls) == EPOCHS + 1
-        assert not (folder / run_directory.RESULTS).exists()
+        assert not (folder / run_folder.RESULTS).exists()
     resume(folder)
     assert outcome(folder) == uninterrupted[1]
 
@@ -193,16 +193,16 @@ def test_a_second_signal_stops_at_once(tmp_path, monkeypatch, capsys):
         run(tmp_path)
     assert stopped.value.code == 130
     folder = only_run(tmp_path)
-    assert checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT) is None
-    assert "--resume {}".format(folder) in capsys.readouterr().out
+    assert checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT) is None
+    assert f"--resume {folder}" in capsys.readouterr().out
 
 
 def test_a_signal_before_the_first_step(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training.Run, "fit", lambda *arguments: send(signal.SIGTERM)())
+    monkeypatch.setattr(train_module.Run, "fit", lambda *arguments: send(signal.SIGTERM)())
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path)
     assert stopped.value.code == 143
-    assert "--resume {}".format(only_run(tmp_path)) in capsys.readouterr().out
+    assert f"--resume {only_run(tmp_path)}" in capsys.readouterr().out
 
 
 def test_an_epoch_that_was_begun_is_ended_even_when_the_time_is_over(tmp_path, monkeypatch):
@@ -211,25 +211,25 @@ def test_an_epoch_that_was_begun_is_ended_even_when_the_time_is_over(tmp_path, m
         at_step(patch, 2, send(signal.SIGINT))
         with pytest.raises(SystemExit):
             run(tmp_path, *limited)
-    folder = only_run(tmp_path) / run_directory.CHECKPOINT
+    folder = only_run(tmp_path) / run_folder.CHECKPOINT
     arrays, state, _ = checkpoints.load_checkpoint(folder)
     state["progress"]["seconds"] = 6000.0
     checkpoints.save_checkpoint(folder, arrays, state)
     finished = resume(only_run(tmp_path))
-    results = files.read_json(finished / run_directory.RESULTS)
+    results = files.read_json(finished / run_folder.RESULTS)
     assert (results["epochs"], results["best_epoch"], results["images_seen"]) == (1, 1, 96)
 
 
 def test_patience_counts_across_a_resumption(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "accuracy_and_loss", lambda logits, labels: (0.5, 0.5, 1.0))
+    monkeypatch.setattr(train_module, "accuracy_and_loss", lambda logits, labels: (0.5, 0.5, 1.0))
     with monkeypatch.context() as patch:
         at_step(patch, STEPS_PER_EPOCH * 2, send(signal.SIGINT))
         with pytest.raises(SystemExit):
             run(tmp_path, "--early-stopping-patience", "2", "--epochs", "9", "--patience", "2")
     folder = resume(only_run(tmp_path))
     # Epoch 1 was the best one; 2 and 3 were not better.
-    assert files.read_json(folder / run_directory.RESULTS)["epochs"] == 3
-    _, state, _ = checkpoints.load_checkpoint(folder / run_directory.CHECKPOINT)
+    assert files.read_json(folder / run_folder.RESULTS)["epochs"] == 3
+    _, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
     assert state["schedule"] == {"factor": 0.5, "best": 0.5, "epochs_without_better": 0}
 
 
@@ -238,18 +238,18 @@ def stopped_run(tmp_path, uninterrupted):
     """The uninterrupted run as if it had been killed before its test."""
     folder = tmp_path / "runs" / "train_cifar10" / "run"
     shutil.copytree(str(uninterrupted[0]), str(folder))
-    os.remove(str(folder / run_directory.RESULTS))
+    os.remove(str(folder / run_folder.RESULTS))
     return folder
 
 
 def edited(folder, edit):
-    saved = files.read_json(folder / run_directory.SETTINGS)
+    saved = files.read_json(folder / run_folder.SETTINGS)
     edit(saved)
-    files.write_json(folder / run_directory.SETTINGS, saved)
+    files.write_json(folder / run_folder.SETTINGS, saved)
 
 
 def test_a_damaged_checkpoint_is_told_and_the_older_one_used(stopped_run, uninterrupted, capsys):
-    (stopped_run / run_directory.CHECKPOINT / checkpoints.LATEST).write_bytes(b"PK")
+    (stopped_run / run_folder.CHECKPOINT / checkpoints.LATEST).write_bytes(b"PK")
     resume(stopped_run)
     assert "latest.npz is damaged" in capsys.readouterr().out
     assert outcome(stopped_run) == uninterrupted[1]
@@ -278,7 +278,7 @@ def test_a_run_older_than_a_constant_goes_on_with_its_default(stopped_run, unint
 
 def test_where_things_are_may_change(stopped_run, capsys):
     resume(stopped_run, "--checkpoint-minutes", "7", "--data-dir", stopped_run)
-    assert (stopped_run / run_directory.RESULTS).exists()
+    assert (stopped_run / run_folder.RESULTS).exists()
 
 
 def test_other_images_are_refused(stopped_run):
@@ -335,7 +335,7 @@ def argument(saved, name, value):
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_settings_are_one_sentence(stopped_run, name):
-    path = stopped_run / run_directory.SETTINGS
+    path = stopped_run / run_folder.SETTINGS
     saved = json.loads(path.read_text())
     files.write_json(path, HOSTILE[name](saved))
     with pytest.raises(ValueError) as refused:
@@ -359,7 +359,7 @@ def test_hostile_settings_are_one_sentence(stopped_run, name):
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(stopped_run, edit):
-    folder = stopped_run / run_directory.CHECKPOINT
+    folder = stopped_run / run_folder.CHECKPOINT
     arrays, state, _ = checkpoints.load_checkpoint(folder)
     edit(arrays, state)
     checkpoints.save_checkpoint(folder, arrays, state)

@@ -1,12 +1,14 @@
 """The gradients that are written out are those that TensorFlow derives."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 import pytest
 
-from runtime import keras, tf
-from short_gradients import LayerNormalization, gelu
+from backend.fast_ops import LayerNormalization, gelu
+from backend.runtime import keras, tf
 
 
 def values_and_gradients(function, *inputs):

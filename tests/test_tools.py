@@ -1,5 +1,7 @@
 """What the tools say and draw is what the model answered, at the right place."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -7,13 +9,13 @@ import pytest
 from PIL import Image
 
 import train_cifar10
-from figures import GREEN, WRONG
-from finished_runs import FinishedRun
-from near_duplicates import nearest_training_images
+from backend.runtime import keras
 from recipes import resnet_cifar10, visual_tokens_cifar10
-from runtime import keras
-from tools import compare, duplicates, learned, predict, visualize
-from tools.learned import TokenGrid, token_grid_of
+from reports.figures import GREEN, WRONG
+from storage.trained_run import FinishedRun
+from tools import compare, duplicates, predict, visualize, vit_analysis
+from tools.near_duplicates import nearest_training_images
+from tools.vit_analysis import TokenGrid, token_grid_of
 
 COMMON = (
     "--dataset synthetic --images-per-class 12 --validation-fraction 0.2 --batch-size 32 "
@@ -94,7 +96,7 @@ def test_pictures_of_any_size_and_colour_are_named(runs, tmp_path):
     assert "no image can be read; 1 unreadable files skipped: broken.png" in lines[0]
     assert lines[1].startswith(names[0])
     # Told by the pixels of the picture, not by its place in the list.
-    assert lines[2].startswith("{}: {} {:.1f} %".format(names[2], best, 100 * probabilities.max()))
+    assert lines[2].startswith(f"{names[2]}: {best} {100 * probabilities.max():.1f} %")
 
 
 def test_no_readable_picture_is_an_error(runs, tmp_path):
@@ -139,7 +141,7 @@ def test_the_components_of_filters_are_those_that_made_them():
     directions = np.linalg.qr(random.normal(size=(12, 2)))[0].T
     amounts = random.normal(size=(50, 2)) * [5.0, 1.0]
     kernel = (amounts @ directions + 3.0).T.reshape(2, 2, 3, 50)
-    components, shares = learned.principal_components(kernel, 28)
+    components, shares = vit_analysis.principal_components(kernel, 28)
     assert components.shape == (12, 2, 2, 3)
     # The first two span what the filters were made of.
     flat = components[:2].reshape(2, 12)
@@ -149,7 +151,7 @@ def test_the_components_of_filters_are_those_that_made_them():
 
 def test_the_filters_of_patches_are_laid_out_as_the_pixels_were(runs):
     model = FinishedRun(runs["vit"]).model
-    _, kernel = learned.embedding_filters(model)
+    _, kernel = vit_analysis.embedding_filters(model)
     assert kernel.shape == (8, 8, 3, 8)
     before = keras.Model(model.input, model.get_layer("pixel_normalization").output)
     after = keras.Model(model.input, model.get_layer("patch_projection").output)
@@ -171,7 +173,7 @@ def test_a_head_that_looks_at_one_place_has_the_distance_of_that_place():
     # Every patch looks at its right or left neighbour.
     for patch in range(12):
         attention[0, 2, 1 + patch, 1 + (patch + 1 if patch % 4 < 3 else patch - 1)] = 1
-    own, first, neighbour = learned.attention_distances(attention, GRID)
+    own, first, neighbour = vit_analysis.attention_distances(attention, GRID)
     assert own == 0
     expected = np.mean([2 * math.hypot(row, column) for row in range(3) for column in range(4)])
     assert first == pytest.approx(expected)
@@ -181,27 +183,27 @@ def test_a_head_that_looks_at_one_place_has_the_distance_of_that_place():
 def test_rollout_keeps_all_attention_and_leaves_it_in_place_where_heads_do():
     random = np.random.RandomState(0)
     attentions = [random.dirichlet(np.ones(5), size=(2, 3, 5)) for _ in range(4)]
-    rollout = learned.attention_rollout(attentions)
+    rollout = vit_analysis.attention_rollout(attentions)
     np.testing.assert_allclose(rollout.sum(axis=-1), 1.0)
     stay = [np.tile(np.eye(5), (2, 3, 1, 1))] * 4
-    np.testing.assert_allclose(learned.attention_rollout(stay)[1], np.eye(5))
+    np.testing.assert_allclose(vit_analysis.attention_rollout(stay)[1], np.eye(5))
     # The last block has the last word: of two, its row picks the rows of the first.
     first, last = attentions[:2]
     half = [0.5 * a.mean(axis=1)[0] + 0.5 * np.eye(5) for a in (first, last)]
-    np.testing.assert_allclose(learned.attention_rollout([first, last])[0], half[1] @ half[0])
+    np.testing.assert_allclose(vit_analysis.attention_rollout([first, last])[0], half[1] @ half[0])
 
 
 def test_attention_lies_over_the_patch_that_it_goes_to():
     attention = np.zeros((13, 13))
     attention[0, 1 + 4 * 1 + 2] = 1.0
-    pixels = learned.over_the_image(attention, GRID, (6, 8, 3))
+    pixels = vit_analysis.over_the_image(attention, GRID, (6, 8, 3))
     assert pixels[2:4, 4:6].min() == 1.0 and pixels.sum() == 4.0
 
 
 def test_cosine_similarities_do_not_know_lengths():
     vectors = np.array([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
     expected = [[1, 1, 0, -1], [1, 1, 0, -1], [0, 0, 1, 0], [-1, -1, 0, 1]]
-    np.testing.assert_allclose(learned.cosine_similarities(vectors), expected)
+    np.testing.assert_allclose(vit_analysis.cosine_similarities(vectors), expected)
 
 
 def test_a_mosaic_has_every_tile_in_its_place():
@@ -259,7 +261,7 @@ def test_multiplications_of_a_model_are_counted_from_its_sizes(runs):
     block = tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * tokens * tokens * dim
     assert own == 16 * 192 * dim + 2 * block + dim * 8 + 8 * 10
     # Without padding: 20 layers on 32 x 32 take 40.5 million (arXiv 1512.03385 has no figure).
-    from cnn_model import resnet
+    from models.resnet import resnet
 
     model = resnet((32, 32, 3), 10, (120.0,) * 3, (60.0,) * 3, number_of_layers=20)
     stage = 1024 * 9 * 16 * 16

@@ -1,5 +1,7 @@
 """A whole small run of the script: what it leaves behind, and that the numbers are true."""
 
+from __future__ import annotations
+
 import csv
 import json
 import types
@@ -7,13 +9,13 @@ import types
 import numpy as np
 import pytest
 
-import datasets
-import gradient_passes
 import train_cifar10
+from backend import micro_batches
+from backend.micro_batches import GradientPasses
 from data_augmentations import augmentation_pipeline
-from gradient_passes import GradientPasses
-from metrics import accuracy_and_loss
-from predictor import Predictor
+from datasets import dataset as dataset_module
+from models.predictor import Predictor
+from reports.metrics import accuracy_and_loss
 from vit_model import vision_transformer
 
 SMALL = (
@@ -76,7 +78,7 @@ def test_the_saved_weights_are_the_tested_ones(finished):
     assert settings["model"]["builder"] == "vision_transformer"
     model = vision_transformer(**dict(settings["model"]["arguments"], **settings["dataset"]))
     model.load_weights(str(finished / "weights.h5"))
-    dataset = datasets.load("synthetic", images_per_class=80)
+    dataset = dataset_module.load("synthetic", images_per_class=80)
     logits = Predictor(model, 100)(dataset.x_test)
     accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_test)
     assert accuracy == pytest.approx(results["test_accuracy"])
@@ -138,9 +140,11 @@ def test_bad_input_is_named_and_nothing_is_written(flags, word, tmp_path):
 
 
 def test_two_epochs_of_augmented_data_differ_and_hold_the_same_images():
-    dataset = datasets.load("synthetic", images_per_class=10)
+    dataset = dataset_module.load("synthetic", images_per_class=10)
     augment = augmentation_pipeline(train_cifar10.AUGMENTATIONS, dataset.number_of_classes)
-    batches = datasets.training_batches(dataset.x_train, dataset.y_train, 100, augment, 0, epochs=2)
+    batches = dataset_module.training_batches(
+        dataset.x_train, dataset.y_train, 100, augment, 0, epochs=2
+    )
     (first, first_labels), (second, second_labels) = [
         (images.numpy(), labels.numpy()) for images, labels in batches
     ]
@@ -151,10 +155,10 @@ def test_two_epochs_of_augmented_data_differ_and_hold_the_same_images():
 
 def passes(monkeypatch, cores, batch_size, micro_batch_size=-1):
     """The passes on a machine of so many cores, 0 = with a GPU, as (images, at_once)."""
-    monkeypatch.setattr(gradient_passes, "has_gpu", lambda: not cores)
-    monkeypatch.setattr(gradient_passes, "cpu_cores", lambda: cores)
+    monkeypatch.setattr(micro_batches, "has_gpu", lambda: not cores)
+    monkeypatch.setattr(micro_batches, "cpu_cores", lambda: cores)
     settings = types.SimpleNamespace(BATCH_SIZE=batch_size, MICRO_BATCH_SIZE=micro_batch_size)
-    found = gradient_passes.gradient_passes(settings)
+    found = micro_batches.gradient_passes(settings)
     assert isinstance(found, GradientPasses)
     assert batch_size % (found.images * found.at_once) == 0
     return tuple(found)

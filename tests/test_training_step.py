@@ -1,14 +1,16 @@
 """One training step: right loss, right gradients, whole or in pieces; and prediction."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from test_vit_model import small_model, some_images
 
-from metrics import accuracy_and_loss, softmax
-from optimization import optimizer_for
-from predictor import Predictor
-from runtime import keras, tf
-from training_step import TrainingStep, cross_entropy
+from backend.optimizers import optimizer_for
+from backend.runtime import keras, tf
+from models.predictor import Predictor
+from reports.metrics import accuracy_and_loss, softmax
+from training.step import TrainingStep, cross_entropy
 
 BATCH = 16
 LABELS = (np.arange(BATCH) % 10).astype(np.int32)

@@ -1,17 +1,19 @@
 """The model computes what the papers say, for every choice a script can make."""
 
+from __future__ import annotations
+
 import math
 from itertools import product
 
 import numpy as np
 import pytest
 
-import dropout
 import encoder_block
 import vit_model
-from attention_maps import attention_model
-from dropout import Dropout, random_numbers_from
-from runtime import keras, tf
+from backend import layers as layers_module
+from backend.layers import Dropout, random_numbers_from
+from backend.runtime import keras, tf
+from tools.attention_maps import attention_model
 
 CLASSES = 10
 CHOICES = list(product(vit_model.STEMS, vit_model.REPRESENTATIONS))
@@ -151,14 +153,16 @@ def test_dropout_is_a_function_of_the_seed_and_of_the_layer():
 def test_no_two_draws_of_a_step_share_their_random_numbers(monkeypatch):
     """The seeds of passes of 4 images met again in other layers of other passes."""
     seeds = []
-    draw = dropout._Streams.next_seed
+    draw = layers_module._Streams.next_seed
     monkeypatch.setattr(
-        dropout._Streams, "next_seed", lambda streams: seeds.append(draw(streams)) or seeds[-1]
+        layers_module._Streams,
+        "next_seed",
+        lambda streams: seeds.append(draw(streams)) or seeds[-1],
     )
     for first_image in range(0, 64, 4):
         with random_numbers_from(tf.constant([7, first_image])):
             for _ in range(40):
-                dropout.uniform([1])
+                layers_module.uniform([1])
     assert len({tuple(seed.numpy()) for seed in seeds}) == 16 * 40
 
 
@@ -217,7 +221,7 @@ def test_saved_weights_and_config_give_the_same_outputs(stem, representation, tm
 
     layers = {
         name: value
-        for module in (vit_model, encoder_block, dropout)
+        for module in (vit_model, encoder_block, layers_module)
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, keras.layers.Layer)
     }

@@ -5,6 +5,8 @@ The folder is RUNTIMES_FOLDER; `.ci/run` sets it, and calls this test once more 
 had a turn.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from test_vit_model import small_model, some_images
 
-from predictor import Predictor
+from models.predictor import Predictor
 
 
 def outputs(model):
@@ -23,8 +25,8 @@ def test_weights_of_every_runtime_give_the_same_outputs_here(tmp_path):
     folder = Path(os.environ.get("RUNTIMES_FOLDER", str(tmp_path)))
     version = platform.python_version()
     model = small_model(representation="sequence_pooling", stem="convolutional")
-    model.save_weights(str(folder / "weights-{}.h5".format(version)))
-    np.save(str(folder / "weights-{}.npy".format(version)), outputs(model))
+    model.save_weights(str(folder / f"weights-{version}.h5"))
+    np.save(str(folder / f"weights-{version}.npy"), outputs(model))
     files = sorted(folder.glob("weights-*.npy"))
     assert files
     for file in files:

@@ -11,18 +11,19 @@ in its exact form: of the test images that one model gets right and the other wr
 half if the two were equally good.
 """
 
+from __future__ import annotations
+
 import argparse
 import html
 import math
 from itertools import combinations
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 
-import environment
-from command_line import run
-from figures import (
+from backend import environment
+from reports.figures import (
     FIGURE_CSS,
     LINE,
     SERIES,
@@ -32,9 +33,10 @@ from figures import (
     plain,
     set_title,
 )
-from files import write_text
-from metrics import wilson_interval
-from reports import PAGE_CSS
+from reports.metrics import wilson_interval
+from reports.report import PAGE_CSS
+from storage.files import write_text
+from training.settings import run
 
 SIGNIFICANCE = 0.05
 SHOWN_CLASSES = 20
@@ -56,7 +58,7 @@ class Contestant(NamedTuple):
     letter: str
     name: str
     results: dict
-    history: List[dict]
+    history: list[dict]
     parameters: int
     multiply_adds: int
     predictions: np.ndarray
@@ -80,7 +82,7 @@ def mcnemar(first_only: int, second_only: int) -> float:
     """
     total, fewer = first_only + second_only, min(first_only, second_only)
     if min(first_only, second_only) < 0:
-        raise ValueError("{} and {}: counts cannot be negative.".format(first_only, second_only))
+        raise ValueError(f"{first_only} and {second_only}: counts cannot be negative.")
     # By logarithms, because 2 ** total has no place in a float.
     logarithms = [
         math.lgamma(total + 1)
@@ -97,7 +99,7 @@ def multiply_adds(model) -> int:
 
     Two of what is usually called a FLOP. Everything else, such as norms, is a few percent.
     """
-    from runtime import tf
+    from backend.runtime import tf
 
     shape = (1,) + tuple(model.input_shape[1:])
     function = tf.function(lambda images: model(images, training=False))
@@ -122,10 +124,10 @@ def read_contestants(folders: Sequence[str], data_dir: str):
 
     Raises ValueError where the runs were not tested on the same images.
     """
-    from finished_runs import FinishedRun
+    from storage.trained_run import FinishedRun
 
     if not 2 <= len(folders) <= len(LETTERS):
-        raise ValueError("{} runs: give 2 to {}.".format(len(folders), len(LETTERS)))
+        raise ValueError(f"{len(folders)} runs: give 2 to {len(LETTERS)}.")
     contestants, images, labels, names = [], None, None, None
     for folder in folders:
         finished = FinishedRun(folder)
@@ -162,7 +164,7 @@ def read_contestants(folders: Sequence[str], data_dir: str):
     return contestants, images, labels, names
 
 
-def verdict(better: Contestant, worse: Contestant, comparisons: int) -> List[str]:
+def verdict(better: Contestant, worse: Contestant, comparisons: int) -> list[str]:
     """Return a row of the table of differences: who, by how much, p, and the answer in words."""
     only_better = int((better.is_right & ~worse.is_right).sum())
     only_worse = int((worse.is_right & ~better.is_right).sum())
@@ -171,11 +173,11 @@ def verdict(better: Contestant, worse: Contestant, comparisons: int) -> List[str
     is_significant = p < SIGNIFICANCE / comparisons
     answer = "yes" if is_significant else "no: this may be chance"
     return [
-        "{} better than {}?".format(better.letter, worse.letter),
-        "{:+.2f} points".format(100 * (better.accuracy - worse.accuracy)),
-        "{:,}".format(only_better),
-        "{:,}".format(only_worse),
-        "{:.2g}".format(p) if p >= 1e-12 else "less than 1e-12",
+        f"{better.letter} better than {worse.letter}?",
+        f"{100 * (better.accuracy - worse.accuracy):+.2f} points",
+        f"{only_better:,}",
+        f"{only_worse:,}",
+        f"{p:.2g}" if p >= 1e-12 else "less than 1e-12",
         answer,
     ]
 
@@ -197,9 +199,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[i
 
 
 def _key(contestant: Contestant) -> str:
-    return '<span class="key" style="color:{}">{}</span>'.format(
-        contestant.colour, contestant.letter
-    )
+    return f'<span class="key" style="color:{contestant.colour}">{contestant.letter}</span>'
 
 
 def _runs_table(contestants: Sequence[Contestant]) -> str:
@@ -212,10 +212,10 @@ def _runs_table(contestants: Sequence[Contestant]) -> str:
             [
                 # In two lines, or the table would be wider than the page.
                 _key(each) + "<br>".join(html.escape(each.name).split("/")),
-                "<b>{:.2f} %</b>".format(100 * each.accuracy),
-                "{:.2f} to {:.2f} %".format(100 * low, 100 * high),
-                "{:,}".format(each.parameters),
-                "{:,.1f} M".format(2 * each.multiply_adds / 1e6),
+                f"<b>{100 * each.accuracy:.2f} %</b>",
+                f"{100 * low:.2f} to {100 * high:.2f} %",
+                f"{each.parameters:,}",
+                f"{2 * each.multiply_adds / 1e6:,.1f} M",
                 "{}".format(each.results["epochs"]),
                 "{:,.0f}".format(each.results["images_per_second"]),
                 "{:,.1f}".format(each.results["train_minutes"]),
@@ -284,16 +284,12 @@ def disagreements(winner: Contestant, loser: Contestant, images, labels, class_n
     count = len(chosen)
     chosen = chosen[np.argsort(-loser.confidences[chosen], kind="stable")][:SHOWN_IMAGES]
     tiles = [
-        '<figure><img alt="test image {}" src="{}"><figcaption>{}<br><span class="wrong">{}</span>'
-        "</figcaption></figure>".format(
-            i,
-            image_to_uri(images[i]),
-            html.escape(class_names[labels[i]]),
-            html.escape(class_names[loser.predictions[i]]),
-        )
+        f'<figure><img alt="test image {i}" '
+        f'src="{image_to_uri(images[i])}"><figcaption>{html.escape(class_names[labels[i]])}<br><span class="wrong">{html.escape(class_names[loser.predictions[i]])}</span>'
+        "</figcaption></figure>"
         for i in chosen
     ]
-    title = "{} right, {} wrong: {:,} images".format(winner.letter, loser.letter, count)
+    title = f"{winner.letter} right, {loser.letter} wrong: {count:,} images"
     return '<h3>{}</h3><div class="mistakes">{}</div>'.format(title, "".join(tiles))
 
 
@@ -312,22 +308,23 @@ def page(contestants, images, labels, class_names) -> str:
     ]
     correction = ""
     if len(pairs) > 1:
-        correction = " With {} comparisons, p has to be below {:.2g} (Bonferroni).".format(
-            len(pairs), SIGNIFICANCE / len(pairs)
+        correction = (
+            f" With {len(pairs)} comparisons, p has to be below "
+            f"{SIGNIFICANCE / len(pairs):.2g} (Bonferroni)."
         )
     best, second = contestants[:2]
     parts = [
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        "<title>Comparison of {} runs</title>".format(len(contestants)),
-        "<style>{}{}{}</style></head><body>".format(FIGURE_CSS, PAGE_CSS, CSS),
+        f"<title>Comparison of {len(contestants)} runs</title>",
+        f"<style>{FIGURE_CSS}{PAGE_CSS}{CSS}</style></head><body>",
         "<h1>{} runs on the same {:,} test images{}</h1>".format(
             len(contestants), len(labels), " of " + note if note else ""
         ),
         _runs_table(contestants),
         "<h2>Is the difference significant?</h2><p>McNemar's exact test, on the images that only "
         "one of the two gets right. It knows one training of each: another seed may differ by more."
-        "{}</p>".format(correction),
+        f"{correction}</p>",
         _table(head, verdicts, words=(0, 5)),
         "<h2>Loss over time</h2>",
         figure_to_html(loss_figure(contestants, note), "Validation loss over minutes"),
@@ -342,7 +339,7 @@ def page(contestants, images, labels, class_names) -> str:
     return "\n".join(parts)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> Path:
+def main(argv: Sequence[str] | None = None) -> Path:
     """Run the command line; return the page written."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.compare",
@@ -360,11 +357,11 @@ def main(argv: Optional[Sequence[str]] = None) -> Path:
     contestants, images, labels, class_names = read_contestants(arguments.runs, arguments.data_dir)
     write_text(arguments.output, page(contestants, images, labels, class_names))
     for each in contestants:
-        print("{}  {:.2f} %  {}".format(each.letter, 100 * each.accuracy, each.name))
+        print(f"{each.letter}  {100 * each.accuracy:.2f} %  {each.name}")
     pairs = list(combinations(contestants, 2))
     for better, worse in pairs:
         question, difference, _, _, p, answer = verdict(better, worse, len(pairs))
-        print("{}  {}, p = {}: {}".format(question, difference, p, answer))
+        print(f"{question}  {difference}, p = {p}: {answer}")
     print(arguments.output)
     return Path(arguments.output)
 

@@ -9,6 +9,8 @@ Exit code: 0 where a GPU will train, 1 where the CPU will, 2 where nothing can. 
 first; TensorFlow is imported last and in a child process, so the doctor speaks where it cannot be.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -16,12 +18,11 @@ import platform
 import re
 import subprocess
 import sys
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
-import environment
-import package_versions
-from environment import PROBLEM, WARNING, Finding
-from package_versions import Machine, Package
+from backend import environment, requirements
+from backend.environment import PROBLEM, WARNING, Finding
+from backend.requirements import Machine, Package
 
 _BOTH = ("tensorflow-directml", environment.PLUGIN)
 # Every variable that the released DirectML libraries read: which of the two does, and the meaning.
@@ -67,11 +68,11 @@ class Report(NamedTuple):
 
     exit_code: int
     verdict: str
-    findings: List[Finding]
-    facts: Dict[str, str]
-    packages: List[Package]
-    adapters: List[str]
-    selected: List[str]
+    findings: list[Finding]
+    facts: dict[str, str]
+    packages: list[Package]
+    adapters: list[str]
+    selected: list[str]
 
 
 class Probe(NamedTuple):
@@ -98,17 +99,16 @@ def probe_tensorflow(adapters: str, timeout: float = _TIMEOUT) -> Probe:
         child = subprocess.run(
             [sys.executable, "-c", _PROBE],
             env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=timeout,
         )
     except subprocess.TimeoutExpired:
-        return Probe("no answer within {:g} seconds".format(timeout))
+        return Probe(f"no answer within {timeout:g} seconds")
     output = child.stdout.decode("utf-8", "replace")
     log = child.stderr.decode("utf-8", "replace").replace("\0", "")
     answers = [line[len(_MARK) :] for line in output.splitlines() if line.startswith(_MARK)]
     if child.returncode != 0 or not answers:
-        return Probe(_last_error(log) or "the process ended with {}".format(child.returncode))
+        return Probe(_last_error(log) or f"the process ended with {child.returncode}")
     version, keras_version, devices = json.loads(answers[-1])
     named = re.findall(r"DirectML adapter \d+: (.*)", log)
     return Probe("", version, keras_version, named or devices)
@@ -136,17 +136,17 @@ def explain_import_error(error: str, machine: Machine) -> Finding:
     return Finding(PROBLEM, what, mend)
 
 
-def find_wrong_variables(machine: Machine, variables: Mapping[str, str]) -> List[Finding]:
+def find_wrong_variables(machine: Machine, variables: Mapping[str, str]) -> list[Finding]:
     """Return the DirectML variables that are set and that nothing reads."""
     findings = []
-    runtime = next((n for n in _BOTH if n in package_versions.wanted_packages(machine)), None)
+    runtime = next((n for n in _BOTH if n in requirements.wanted_packages(machine)), None)
     for name in sorted(variables):
         if not re.match("(TF_|TORCH_)?(DIRECTML|DML)_", name):
             continue
         if name not in VARIABLES:
-            what = "environment variable {} is set, but no such variable exists".format(name)
+            what = f"environment variable {name} is set, but no such variable exists"
         elif runtime and runtime not in VARIABLES[name][0]:
-            what = "environment variable {} is set, but {} does not read it".format(name, runtime)
+            what = f"environment variable {name} is set, but {runtime} does not read it"
         else:
             continue
         findings.append(Finding(WARNING, what, environment.unset_command(name, machine)))
@@ -154,13 +154,13 @@ def find_wrong_variables(machine: Machine, variables: Mapping[str, str]) -> List
 
 
 def _runtime_in_words(machine: Machine) -> str:
-    wanted = package_versions.wanted_packages(machine)
+    wanted = requirements.wanted_packages(machine)
     names = [n for n in wanted if n.startswith(("tensorflow", "tf-"))]
     return " + ".join((name + wanted[name]).replace("==", " ") for name in names)
 
 
 def _system(machine: Machine) -> str:
-    system = "{} {}".format(platform.system(), platform.release())
+    system = f"{platform.system()} {platform.release()}"
     if not machine.wsl:
         return system
     there = os.path.exists(environment.WSL_LIBRARY)
@@ -171,19 +171,17 @@ def _system(machine: Machine) -> str:
 
 def inspect() -> Report:
     """Return everything there is to know about this interpreter, its packages and its adapters."""
-    machine = package_versions.this_machine()
-    packages = package_versions.installed_packages()
+    machine = requirements.this_machine()
+    packages = requirements.installed_packages()
     findings = environment.find_problems(packages, machine, os.environ)
     findings += find_wrong_variables(machine, os.environ)
     facts = {
-        "Python": "{}, {}-bit, {}".format(
-            platform.python_version(), machine.bits, platform.machine()
-        ),
+        "Python": f"{platform.python_version()}, {machine.bits}-bit, {platform.machine()}",
         "System": _system(machine),
         "Should have": _runtime_in_words(machine),
     }
     for name in sorted(set(VARIABLES) & set(os.environ)):
-        facts[name] = "{} ({})".format(os.environ[name], VARIABLES[name][1])
+        facts[name] = f"{os.environ[name]} ({VARIABLES[name][1]})"
     adapters, selected = _inspect_tensorflow(packages, machine, findings, facts)
     if any(finding.severity == PROBLEM for finding in findings):
         exit_code, verdict = 2, "TensorFlow cannot train here"
@@ -192,7 +190,7 @@ def inspect() -> Report:
     else:
         exit_code, verdict = 1, "training will run on the CPU"
     findings.sort(key=lambda finding: finding.severity != PROBLEM)
-    compared = package_versions.compare_packages(packages, machine)
+    compared = requirements.compare_packages(packages, machine)
     return Report(exit_code, verdict, findings, facts, compared, adapters, selected)
 
 
@@ -207,11 +205,9 @@ def _inspect_tensorflow(packages, machine, findings, facts):
         if not any(finding.severity == PROBLEM for finding in findings):
             findings.append(explain_import_error(everything.error, machine))
         return [], []
-    facts["TensorFlow"] = "{}, Keras {}".format(everything.tensorflow, everything.keras)
+    facts["TensorFlow"] = f"{everything.tensorflow}, Keras {everything.keras}"
     adapters = list(everything.devices)
-    facts["Adapters"] = "; ".join(
-        "{}: {}".format(index, name) for index, name in enumerate(adapters)
-    )
+    facts["Adapters"] = "; ".join(f"{index}: {name}" for index, name in enumerate(adapters))
     if not adapters:
         facts["Adapters"] = "none"
         findings.append(
@@ -232,9 +228,7 @@ def _inspect_tensorflow(packages, machine, findings, facts):
         "" if "DML_VISIBLE_DEVICES" in os.environ else ", the scripts' own value",
     )
     if not selected:
-        what = "DML_VISIBLE_DEVICES={} selects none of the {} adapters".format(
-            chosen, len(adapters)
-        )
+        what = f"DML_VISIBLE_DEVICES={chosen} selects none of the {len(adapters)} adapters"
         mend = environment.unset_command("DML_VISIBLE_DEVICES", machine)
         findings.append(Finding(WARNING, what, mend))
     return adapters, selected
@@ -243,9 +237,9 @@ def _inspect_tensorflow(packages, machine, findings, facts):
 def report_text(report: Report) -> str:
     """Return the report as text: the verdict, the findings, the facts, the packages."""
     width = max(map(len, report.facts))
-    facts = ["{}  {}".format(name.ljust(width), value) for name, value in report.facts.items()]
+    facts = [f"{name.ljust(width)}  {value}" for name, value in report.facts.items()]
     parts = [
-        "{} (exit code {})".format(report.verdict, report.exit_code),
+        f"{report.verdict} (exit code {report.exit_code})",
         environment.findings_text(report.findings),
         "\n".join(facts),
         environment.packages_text(report.packages),
@@ -253,7 +247,7 @@ def report_text(report: Report) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def report_json(report: Report) -> Dict[str, Any]:
+def report_json(report: Report) -> dict[str, Any]:
     """Return the report as a dictionary for JSON."""
     facts = report._asdict()
     for name in ("findings", "packages"):
@@ -261,7 +255,7 @@ def report_json(report: Report) -> Dict[str, Any]:
     return dict(facts)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.doctor",
@@ -284,13 +278,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         environment.select_adapter(environment.DEFAULT_ADAPTER)
         # Both import TensorFlow.
         if arguments.audit:
-            import kernel_audit
+            from tools import kernel_audit
 
             try:
                 return kernel_audit.audit_script(arguments.audit, *flags)
             except ValueError as problem:
                 parser.error(str(problem))
-        import device_check
+        from tools import device_check
 
         return device_check.check()
     report = inspect()

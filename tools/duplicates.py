@@ -6,16 +6,18 @@ RUN_DIR is a run's folder, or a folder of runs: then the newest finished one. Ho
 compared, and what that misses, is told in near_duplicates.py.
 """
 
+from __future__ import annotations
+
 import argparse
-from typing import List, Optional, Sequence
+from typing import Sequence
 
 import numpy as np
 
-import environment
-from command_line import run
-from figures import QUIET, new_figure, plain, save_png
-from metrics import wilson_interval
-from near_duplicates import NEARLY_EQUAL, nearest_training_images
+from backend import environment
+from reports.figures import QUIET, new_figure, plain, save_png
+from reports.metrics import wilson_interval
+from tools.near_duplicates import NEARLY_EQUAL, nearest_training_images
+from training.settings import run
 
 PICTURE = "near_duplicates.png"
 SHOWN_PAIRS = 10
@@ -24,8 +26,9 @@ SHOWN_PAIRS = 10
 def accuracy_in_words(is_right: np.ndarray) -> str:
     """Return an accuracy with its 95 % interval; is_right is (images,)."""
     low, high = wilson_interval(int(is_right.sum()), len(is_right))
-    return "{:.2f} % ({:.2f} to {:.2f} %) of {:,} images".format(
-        100 * is_right.mean(), 100 * low, 100 * high, len(is_right)
+    return (
+        f"{100 * is_right.mean():.2f} % ({100 * low:.2f} to {100 * high:.2f} %) of "
+        f"{len(is_right):,} images"
     )
 
 
@@ -45,14 +48,14 @@ def pairs_figure(dataset, tests: np.ndarray, trainings: np.ndarray, similarities
         test_name = plain(dataset.class_names[dataset.y_test[test]])
         training_name = plain(dataset.class_names[dataset.y_train[training]])
         axes[0, column].set_title(test_name, fontsize=11)
-        axes[1, column].set_title("{:.3f}".format(similarities[column]), fontsize=11, color=QUIET)
+        axes[1, column].set_title(f"{similarities[column]:.3f}", fontsize=11, color=QUIET)
         axes[1, column].set_xlabel(training_name, fontsize=11)
     axes[0, 0].set_ylabel("test")
     axes[1, 0].set_ylabel("training")
     return figure
 
 
-def main(argv: Optional[Sequence[str]] = None) -> List[str]:
+def main(argv: Sequence[str] | None = None) -> list[str]:
     """Run the command line; return the lines printed."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.duplicates",
@@ -67,16 +70,16 @@ def main(argv: Optional[Sequence[str]] = None) -> List[str]:
         "--similarity",
         type=float,
         default=NEARLY_EQUAL,
-        help="correlation from which images count as one (default: {})".format(NEARLY_EQUAL),
+        help=f"correlation from which images count as one (default: {NEARLY_EQUAL})",
     )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.similarity <= 1:
         raise ValueError(
-            "--similarity is {}: it must be more than 0 and at most 1.".format(arguments.similarity)
+            f"--similarity is {arguments.similarity}: it must be more than 0 and at most 1."
         )
     environment.preflight()
     environment.select_adapter(environment.DEFAULT_ADAPTER)
-    from finished_runs import FinishedRun
+    from storage.trained_run import FinishedRun
 
     finished = FinishedRun(arguments.run)
     dataset = finished.dataset(arguments.data_dir)
@@ -88,10 +91,9 @@ def main(argv: Optional[Sequence[str]] = None) -> List[str]:
     tests = np.flatnonzero(is_duplicate)
     other_label = (dataset.y_train[nearest[tests]] != dataset.y_test[tests]).sum()
     lines = [
-        "{:,} of {:,} test images ({:.2f} %) also stand in the training images of {}, {:,} of them "
-        "with another label".format(
-            len(tests), len(is_right), 100 * is_duplicate.mean(), dataset.name, other_label
-        ),
+        f"{len(tests):,} of {len(is_right):,} test images ({100 * is_duplicate.mean():.2f} %) "
+        f"also stand in the training images of {dataset.name}, {other_label:,} of them "
+        "with another label",
         "accuracy on all:             " + accuracy_in_words(is_right),
     ]
     if len(tests):

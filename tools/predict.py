@@ -6,18 +6,20 @@
 RUN_DIR is a run's folder, or a folder of runs: then the newest finished one.
 """
 
+from __future__ import annotations
+
 import argparse
 import math
 import os
-from typing import List, Optional, Sequence
+from typing import Sequence
 
 import numpy as np
 from PIL import Image
 
-import data_files
-import environment
-from command_line import run
-from figures import GREEN, WRONG, new_figure, plain, save_png
+from backend import environment
+from datasets import npz_files
+from reports.figures import GREEN, WRONG, new_figure, plain, save_png
+from training.settings import run
 
 SHOWN_CLASSES = 5
 SAMPLES = "samples.png"
@@ -33,11 +35,11 @@ def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
     pictures, read, notes = [], [], []
     for path in paths:
         if not os.path.isfile(path):
-            notes.append("{}: there is no such file".format(path))
+            notes.append(f"{path}: there is no such file")
             continue
         try:
             folder = os.path.dirname(path) or "."
-            pixels, _, picture_notes = data_files.decode_images([path], 0, folder)
+            pixels, _, picture_notes = npz_files.decode_images([path], 0, folder)
         except ValueError as problem:
             notes.append(str(problem))
             continue
@@ -57,7 +59,7 @@ def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
 def answer(probabilities: np.ndarray, class_names: Sequence[str]) -> str:
     """Return the most probable classes of one image in words; probabilities are (classes,)."""
     best = np.argsort(-probabilities, kind="stable")[:SHOWN_CLASSES]
-    return ", ".join("{} {:.1f} %".format(class_names[i], 100 * probabilities[i]) for i in best)
+    return ", ".join(f"{class_names[i]} {100 * probabilities[i]:.1f} %" for i in best)
 
 
 def sample_grid(
@@ -76,9 +78,8 @@ def sample_grid(
     """
     if not len(images) == len(labels) == len(probabilities):
         raise ValueError(
-            "{} images, {} labels and {} answers: expected equally many.".format(
-                len(images), len(labels), len(probabilities)
-            )
+            f"{len(images)} images, {len(labels)} labels and {len(probabilities)} answers: "
+            "expected equally many."
         )
     columns = int(math.ceil(math.sqrt(len(chosen))))
     rows = -(-len(chosen) // columns)
@@ -91,7 +92,7 @@ def sample_grid(
         colour = GREEN if is_right else WRONG
         cell.set_title(plain(class_names[predicted]), fontsize=12, fontweight="bold", color=colour)
         # The empty line sets it apart from the answer for the image below.
-        cell.set_xlabel("true: {}\n".format(plain(class_names[labels[i]])), fontsize=11)
+        cell.set_xlabel(f"true: {plain(class_names[labels[i]])}\n", fontsize=11)
     for cell in cells:
         cell.grid(False)
         cell.set_xticks([])
@@ -101,7 +102,7 @@ def sample_grid(
     return figure
 
 
-def main(argv: Optional[Sequence[str]] = None) -> List[str]:
+def main(argv: Sequence[str] | None = None) -> list[str]:
     """Run the command line; return the lines printed."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.predict",
@@ -120,19 +121,18 @@ def main(argv: Optional[Sequence[str]] = None) -> List[str]:
         parser.error("give pictures, or --samples N for a grid of test images")
     if arguments.samples < 0 or not 0 <= arguments.seed < 2**32:
         raise ValueError(
-            "--samples is {} and --seed {}: both must be at least 0.".format(
-                arguments.samples, arguments.seed
-            )
+            f"--samples is {arguments.samples} and --seed {arguments.seed}: both must be at "
+            "least 0."
         )
     environment.preflight()
     environment.select_adapter(environment.DEFAULT_ADAPTER)
-    from finished_runs import FinishedRun
+    from storage.trained_run import FinishedRun
 
     finished = FinishedRun(arguments.run)
     if arguments.pictures:
         pictures, read, lines = read_pictures(arguments.pictures, finished.image_shape)
         for path, probabilities in zip(read, finished.probabilities(pictures)):
-            lines.append("{}: {}".format(path, answer(probabilities, finished.class_names)))
+            lines.append(f"{path}: {answer(probabilities, finished.class_names)}")
     else:
         dataset = finished.dataset(arguments.data_dir)
         count = min(arguments.samples, len(dataset.x_test))
@@ -145,7 +145,7 @@ def main(argv: Optional[Sequence[str]] = None) -> List[str]:
         )
         right = int((probabilities.argmax(axis=1) == labels).sum())
         path = save_png(figure, finished.folder / SAMPLES)
-        lines = ["{} of {} right: {}".format(right, count, path)]
+        lines = [f"{right} of {count} right: {path}"]
     print("\n".join(lines))
     return lines
 

@@ -9,16 +9,17 @@ what_it_learned.png has the layout of figure 7 of the ViT paper (Dosovitskiy et 
 2010.11929).
 """
 
+from __future__ import annotations
+
 import argparse
 from itertools import groupby
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-import environment
-from command_line import run
-from figures import (
+from backend import environment
+from reports.figures import (
     INK,
     LINE,
     QUIET,
@@ -33,7 +34,7 @@ from figures import (
     save_png,
     set_title,
 )
-from tools.learned import (
+from tools.vit_analysis import (
     TokenGrid,
     attention_distances,
     attention_rollout,
@@ -43,6 +44,7 @@ from tools.learned import (
     principal_components,
     token_grid_of,
 )
+from training.settings import run
 
 PICTURES = "pictures"
 NUMBER_OF_FILTERS = 28
@@ -93,9 +95,8 @@ def draw_filters(axes, name: str, kernel: np.ndarray) -> None:
     draw_picture(axes, mosaic(tiles, columns=7 if len(tiles) > 9 else 3))
     set_title(axes, "Embedding filters")
     axes.set_xlabel(
-        "first {} principal components of {},\n{:.0f} % of the variance".format(
-            len(tiles), plain(name), 100 * shares.sum()
-        )
+        f"first {len(tiles)} principal components of {plain(name)},\n{100 * shares.sum():.0f} % "
+        "of the variance"
     )
 
 
@@ -135,7 +136,7 @@ def draw_attention_distances(axes, attentions: Sequence[np.ndarray], grid: Token
     axes.set_ylabel("mean distance (pixels)")
 
 
-def learned_figure(finished, grid: Optional[TokenGrid], attentions):
+def learned_figure(finished, grid: TokenGrid | None, attentions):
     """Return filters, position similarity and attention distances side by side."""
     name, kernel = embedding_filters(finished.model)
     if grid is None:
@@ -169,7 +170,7 @@ def attention_figure(finished, images, labels, class_names, attentions, grid: To
             draw_picture(cell, pale, cmap="gray", vmin=0, vmax=255)
             strengths = over_the_image(attention, grid, image.shape)
             draw_picture(cell, heat_image([(0.85 * strengths, WRONG)]))
-    titles = ["image"] + ["block {}".format(block + 1) for block in blocks] + ["rollout"]
+    titles = ["image"] + [f"block {block + 1}" for block in blocks] + ["rollout"]
     for cell, title in zip(axes[0], titles):
         cell.set_title(title, fontsize=12, color=INK)
     return figure
@@ -195,8 +196,8 @@ def patches_figure(finished, image: np.ndarray, class_name: str, grid: TokenGrid
     set_title(left_axes, class_name, "{} x {} pixels".format(*image.shape))
     set_title(
         right_axes,
-        "{} patches".format(grid.patches),
-        "{0} x {0}, every {1} pixels".format(grid.size, grid.stride),
+        f"{grid.patches} patches",
+        f"{grid.size} x {grid.size}, every {grid.stride} pixels",
     )
     return figure
 
@@ -228,7 +229,7 @@ class Box(NamedTuple):
     parameters: int
 
 
-def boxes_of(model) -> List[Box]:
+def boxes_of(model) -> list[Box]:
     """Return the layers of a model from input to output; equal ones in a row are one box."""
     layers = []
     for layer in model.layers:
@@ -252,9 +253,9 @@ def diagram_figure(finished):
         share = box.parameters / total
         axes.barh(-number, 1, height=0.74, color=LINE, alpha=0.55)
         axes.barh(-number, share, height=0.74, color=VALIDATION, alpha=0.35)
-        title = box.title if box.count == 1 else "{} \u00d7 {}".format(box.title, box.count)
+        title = box.title if box.count == 1 else f"{box.title} \u00d7 {box.count}"
         axes.text(0.015, -number, plain(title), va="center", color=INK)
-        count = "{:,}".format(box.parameters) if box.parameters else ""
+        count = f"{box.parameters:,}" if box.parameters else ""
         axes.text(0.985, -number, count, va="center", ha="right", color=INK)
         axes.text(1.02, -number, box.shape, va="center", color=QUIET)
     axes.grid(False)
@@ -264,14 +265,14 @@ def diagram_figure(finished):
     axes.set_xlim(0, 1.3)
     axes.set_ylim(0.6 - len(boxes), 0.6)
     parameters = sum(box.parameters for box in boxes)
-    remark = "{:,} parameters; blue: their share; right: output".format(parameters)
+    remark = f"{parameters:,} parameters; blue: their share; right: output"
     set_title(axes, plain(finished.model.name.replace("_", " ")), remark)
     return figure
 
 
 def token_maps_figure(finished, images, labels, class_names):
     """Return where each visual token looks in test images; None for models without tokenizer."""
-    from runtime import keras
+    from backend.runtime import keras
 
     names = [layer.name for layer in finished.model.layers]
     if "tokenizer" not in names:
@@ -292,26 +293,26 @@ def token_maps_figure(finished, images, labels, class_names):
             share = shares[row, token] / shares[row, token].max()
             draw_picture(axes[row, token + 1], share, cmap="viridis", vmin=0, vmax=1)
             if not row:
-                axes[row, token + 1].set_title("token {}".format(token + 1), fontsize=12)
+                axes[row, token + 1].set_title(f"token {token + 1}", fontsize=12)
     return figure
 
 
-def one_of_each_class(labels: np.ndarray, count: int) -> List[int]:
+def one_of_each_class(labels: np.ndarray, count: int) -> list[int]:
     """Return the first image of each class, of at most count classes spread over all."""
     classes = np.unique(labels)
     classes = classes[np.unique(np.linspace(0, len(classes) - 1, count).round().astype(int))]
     return [int(np.flatnonzero(labels == label)[0]) for label in classes]
 
 
-def figures_of(finished, dataset) -> Iterator[Tuple[str, object]]:
+def figures_of(finished, dataset) -> Iterator[tuple[str, object]]:
     """Yield (name, figure) of every picture that a run's model has."""
-    from attention_maps import attention_model
+    from tools.attention_maps import attention_model
 
     grid = token_grid_of(finished)
     shown = one_of_each_class(dataset.y_test, SHOWN_IMAGES)
     images, labels = dataset.x_test[shown], dataset.y_test[shown]
     names = dataset.class_names
-    attentions: Dict[str, List[np.ndarray]] = {}
+    attentions: dict[str, list[np.ndarray]] = {}
     if grid:
         readout = attention_model(finished.model)
         for name, pixels in (("shown", images), ("averaged", dataset.x_test[:AVERAGED_IMAGES])):
@@ -334,7 +335,7 @@ def figures_of(finished, dataset) -> Iterator[Tuple[str, object]]:
     yield "training", curves_figure(finished)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> List[Path]:
+def main(argv: Sequence[str] | None = None) -> list[Path]:
     """Run the command line; return the pictures written."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.visualize",
@@ -348,7 +349,7 @@ def main(argv: Optional[Sequence[str]] = None) -> List[Path]:
     arguments = parser.parse_args(argv)
     environment.preflight()
     environment.select_adapter(environment.DEFAULT_ADAPTER)
-    from finished_runs import FinishedRun
+    from storage.trained_run import FinishedRun
 
     finished = FinishedRun(arguments.run)
     folder = finished.folder / PICTURES

@@ -1,0 +1,1 @@
+"""Three TensorFlows and DirectML as one."""

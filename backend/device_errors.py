@@ -1,0 +1,130 @@
+"""What the errors of a GPU mean, said where they happen, and what to do about them.
+
+Two kinds: those that TensorFlow raises, and those after which DirectML ends the whole process at
+once, so that no line of Python runs any more. For the second kind a small process keeps watch.
+
+Sources of the messages: github.com/microsoft/tensorflow-directml, issues 28, 38, 286, 294, 376;
+tensorflow-directml-plugin, issues 332, 341; aka.ms/tfdmltimeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from typing import Iterator
+
+_OUT_OF_MEMORY = "ResourceExhausted RESOURCE_EXHAUSTED E_OUTOFMEMORY 0x8007000e".split() + [
+    "OOM when allocating",
+    "ran out of memory",
+]
+# Microsoft's names and numbers of: removed, hung, reset, error inside the driver.
+_DEVICE_REMOVED = (
+    "DXGI_ERROR_ DEVICE_REMOVED DEVICE_HUNG DEVICE_RESET DeviceRemovedReason tfdmltimeout "
+    "0x887a0005 0x887a0006 0x887a0007 0x887a0020".split()
+    + ["device removed"]
+)
+_XLA = ["Could not find compiler for platform", "could not find registered compiler"]
+_NO_KERNEL = ["OpKernel"]
+_FLOAT64 = ["DT_DOUBLE", "float64"]
+
+# Reads until its input ends. The last thing it gets is a full stop, unless the process that should
+# have sent it is gone.
+_WATCH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if not sys.stdin.buffer.read().endswith(b"."):
+    sys.stderr.write(sys.argv[1])
+"""
+
+
+class DeviceProblem(RuntimeError):  # noqa: N818
+    """A run ended by its device; the message says what that means and what to do."""
+
+
+def explain(error: BaseException, settings, resume_command: str = "") -> str | None:
+    """Return what an error of TensorFlow means and what to do; None if it is not one of these.
+
+    settings are those of the run; resume_command is what continues it. Only the message counts, and
+    the name of the class: the classes differ between the versions of TensorFlow.
+    """
+    text = f"{type(error).__name__}: {error}".lower()
+
+    def says(words) -> bool:
+        return any(word.lower() in text for word in words)
+
+    if says(_DEVICE_REMOVED):
+        return _removed(settings, resume_command)
+    if says(_OUT_OF_MEMORY):
+        return (
+            "The device is out of memory. Close other programs that use it, or give it less at "
+            f"once:\n{_less_at_once(settings)}\n{_how_to_go_on(resume_command)}"
+        )
+    if says(_XLA):
+        return (
+            "XLA was asked for, and DirectML has no XLA compiler. Take jit_compile=True,\n"
+            "tf.config.optimizer.set_jit and Keras' new-style optimizers out of your own code,\n"
+            "and unset TF_XLA_FLAGS. Nothing in this project asks for XLA."
+        )
+    if says(_NO_KERNEL) and says(_FLOAT64):
+        return (
+            "An operation was asked for in float64, which DirectML does not compute. Use float32:\n"
+            "tf.cast(x, tf.float32), and dtype=np.float32 for NumPy arrays, whose default is "
+            "float64.\n`python -m tools.doctor --audit SCRIPT` names the layer."
+        )
+    return None
+
+
+@contextlib.contextmanager
+def explained(settings, resume_command: str, watch: bool) -> Iterator[None]:
+    """Turn an error that `explain` knows into a DeviceProblem.
+
+    With watch, also explain on standard error when this process is ended without a word of Python.
+    """
+    watcher = _start_watch(_removed(settings, resume_command)) if watch else None
+    try:
+        yield
+    except Exception as error:
+        explanation = explain(error, settings, resume_command)
+        if explanation is None:
+            raise
+        # The first line names the operation; more lines are TensorFlow's own stack.
+        first_line = str(error).strip().split("\n")[0]
+        raise DeviceProblem(f"{first_line}\n\n{explanation}") from error
+    finally:
+        if watcher:
+            # It may be gone already, where somebody has ended all processes of the terminal.
+            with contextlib.suppress(OSError):
+                watcher.communicate(b".")
+
+
+def _start_watch(text: str) -> subprocess.Popen:
+    message = "\nerror: the training process was ended and could not say why.\n\n" + text + "\n"
+    return subprocess.Popen([sys.executable, "-S", "-c", _WATCH, message], stdin=subprocess.PIPE)
+
+
+def _removed(settings, resume_command: str) -> str:
+    return (
+        "Most often this means that the GPU was reset: one operation took it longer than the 2\n"
+        "seconds that Windows allows (TDR, https://aka.ms/tfdmltimeout), or its driver failed.\n"
+        "Install the newest driver from AMD, Intel or NVIDIA. If it happens again, give the GPU\n"
+        f"less at once: {_less_at_once(settings)}\n{_how_to_go_on(resume_command)}"
+    )
+
+
+def _less_at_once(settings) -> str:
+    """Return the advice to pass half as many images at once through the model."""
+    whole = settings.BATCH_SIZE
+    size = settings.MICRO_BATCH_SIZE if settings.MICRO_BATCH_SIZE > 0 else whole
+    half = next((n for n in range(size // 2, 0, -1) if whole % n == 0), 0)
+    if not half:
+        return "it is one image at a time already, so only a smaller model helps."
+    return (
+        f"--micro-batch-size {half} (with the same updates), or --batch-size {max(whole // 2, 1)}."
+    )
+
+
+def _how_to_go_on(resume_command: str) -> str:
+    if not resume_command:
+        return "The run can be continued from its last checkpoint with --resume."
+    return "The last checkpoint is kept. To go on from it:\n\n  " + resume_command

@@ -1,0 +1,1 @@
+"""Networks besides the Vision Transformer, and the answers of any network."""

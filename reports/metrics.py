@@ -1,0 +1,115 @@
+"""What the answers of a classifier are worth: numbers from labels, logits and probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+NUMBER_OF_MISTAKES = 24
+NUMBER_OF_PAIRS = 15
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits, both (count, classes)."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def accuracy_and_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """Return top-1 accuracy, top-5 accuracy (fractions) and mean cross-entropy.
+
+    logits (count, classes), labels (count,). With five classes or fewer, top-5 counts the classes
+    there are.
+    """
+    rows = np.arange(len(labels))
+    shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
+    best_five = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    top5 = (best_five == labels[:, None]).any(axis=1)
+    return float((best_five[:, 0] == labels).mean()), float(top5.mean()), float(losses.mean())
+
+
+def confusion_matrix(
+    labels: np.ndarray, predictions: np.ndarray, number_of_classes: int
+) -> np.ndarray:
+    """Count the test images of each true class (row) that got each answer (column).
+
+    Args:
+      labels, predictions: class indices, shape (images,).
+
+    Returns:
+      int64, shape (number_of_classes, number_of_classes).
+
+    Raises:
+      ValueError: the lengths differ, or an index is not in 0..number_of_classes - 1.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        raise ValueError(
+            f"labels {labels.shape} and predictions {predictions.shape} must be of one shape "
+            "(images,)"
+        )
+    for name, indices in (("labels", labels), ("predictions", predictions)):
+        # An empty array is of type float64 unless someone said otherwise.
+        if len(indices) and not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(f"{name} are {indices.dtype}, expected integers")
+        if len(indices) and not 0 <= indices.min() <= indices.max() < number_of_classes:
+            raise ValueError(
+                f"{name} reach from {indices.min()} to {indices.max()}, expected 0 to "
+                f"{number_of_classes - 1}"
+            )
+    cells = labels.astype(np.int64) * number_of_classes + predictions.astype(np.int64)
+    matrix = np.bincount(cells, minlength=number_of_classes**2)
+    return matrix.reshape(number_of_classes, number_of_classes)
+
+
+def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of true accuracies that agree with `correct` right answers of `total`.
+
+    Unlike mean +- 1.96 standard errors it is sound near 0 and 1 and for small classes; without
+    any answers it is (0, 1). Source: E. B. Wilson, "Probable Inference, the Law of Succession,
+    and Statistical Inference", 1927; recommended by Brown, Cai and DasGupta, 2001.
+
+    Raises:
+      ValueError: `correct` is not in 0..total, or `confidence` not between 0 and 1.
+    """
+    if not 0 <= correct <= total:
+        raise ValueError(f"correct is {correct}, expected 0 to total = {total}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1")
+    if total == 0:
+        return 0.0, 1.0
+    # The normal quantile by bisection: erf(z / sqrt(2)) = confidence.
+    low, high = 0.0, 40.0
+    for _ in range(80):
+        z = (low + high) / 2
+        low, high = (z, high) if math.erf(z / math.sqrt(2)) < confidence else (low, z)
+    p = correct / total
+    scale = 1 + z * z / total
+    centre = (p + z * z / (2 * total)) / scale
+    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / scale
+    # Rounding must not exclude the observed 0 or 1.
+    return max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))
+
+
+def most_confident_mistakes(
+    labels: np.ndarray, probabilities: np.ndarray, count: int = NUMBER_OF_MISTAKES
+) -> np.ndarray:
+    """Return the indices of the wrong answers given with the highest probability, highest first."""
+    predictions = probabilities.argmax(axis=-1)
+    confidences = probabilities.max(axis=-1)
+    wrong = np.flatnonzero((predictions != labels) & np.isfinite(confidences))
+    return wrong[np.argsort(-confidences[wrong], kind="stable")][:count]
+
+
+def most_confused_pairs(
+    matrix: np.ndarray, count: int = NUMBER_OF_PAIRS
+) -> list[tuple[int, int, int]]:
+    """Return (true class, predicted class, images) of the fullest cells off the diagonal."""
+    errors = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    fullest = np.argsort(-errors, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(cell), len(matrix)) for cell in fullest]
+    return [
+        (true, answer, int(errors[true, answer])) for true, answer in pairs if errors[true, answer]
+    ]

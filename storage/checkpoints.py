@@ -1,0 +1,134 @@
+"""The checkpoints that a run resumes from.
+
+A checkpoint is an ordinary .npz file (arrays and one JSON text, no pickle, nothing compressed), so
+it can be read on every runtime and by anyone with NumPy. The zip format's checksums, over every
+byte of every array, tell a torn or damaged file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+
+from storage import files
+
+LATEST, PREVIOUS, DAMAGED = "latest.npz", "previous.npz", "damaged.npz"
+MAX_BYTES = 8 * 2**30
+
+
+def save_checkpoint(folder: Path, arrays: Sequence[np.ndarray], state: dict[str, Any]) -> None:
+    """Write arrays and a JSON-able state as the latest checkpoint; the one before is kept.
+
+    ValueError when it cannot be written; what was there before is then still there.
+    """
+    folder = Path(folder)
+    latest, previous = folder / LATEST, folder / PREVIOUS
+    content = {f"array_{i:04d}": array for i, array in enumerate(arrays)}
+    # In memory first: a zip file that a full disk cuts off cannot be closed without a second error.
+    buffer = io.BytesIO()
+    text = json.dumps({"number_of_arrays": len(arrays), "state": state})
+    np.savez(buffer, state=np.array(text), **content)
+    with files.replacing(latest) as temporary:
+        # Without its parents: a run folder that was removed shall not come back as an empty shell.
+        folder.mkdir(exist_ok=True)
+        # A copy: Python 3.12 crashes on collecting a buffer that an error has left exported.
+        temporary.write_bytes(buffer.getvalue())
+        # Between these two renames a run may die: then `previous` is the one that is read.
+        if latest.exists():
+            files.rename(latest, previous)
+
+
+def load_checkpoint(folder: Path) -> tuple[list[np.ndarray], dict[str, Any], str] | None:
+    """Return (arrays, state, warning) of the newest sound checkpoint; None if there is none.
+
+    The warning is "" or says which file was damaged. ValueError when there are files, all damaged.
+    """
+    latest, previous = Path(folder) / LATEST, Path(folder) / PREVIOUS
+    damaged = []
+    for path in (latest, previous):
+        if not os.path.lexists(str(path)):
+            continue
+        try:
+            arrays, state = _read(path)
+        # A damaged archive fails in zipfile, zlib, struct or NumPy, each in its own way.
+        except Exception as problem:
+            damaged.append(f"{path} is damaged ({problem or type(problem).__name__})")
+            continue
+        if damaged:
+            # Out of the way, or the next save would let it take the place of the sound one.
+            with contextlib.suppress(OSError):
+                files.rename(latest, latest.with_name(DAMAGED))
+        return arrays, state, "; ".join(damaged)
+    if damaged:
+        raise ValueError("No sound checkpoint: {}.".format("; ".join(damaged)))
+    return None
+
+
+def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    # A pipe or a device would be waited for.
+    if not path.is_file():
+        raise ValueError("not a file")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES:,} bytes")
+    # From memory, so that the checksums cover exactly what is used.
+    content = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(content) as archive:
+        # Nothing that a checkpoint of ours holds is larger unpacked; a zip bomb is.
+        if sum(member.file_size for member in archive.infolist()) > len(content.getbuffer()):
+            raise ValueError("larger unpacked than packed")
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"wrong checksum of {broken}")
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as archive:
+        text = json.loads(str(archive["state"][()]))
+        names = sorted(name for name in archive.files if name.startswith("array_"))
+        # The directory of a zip file has no checksum: a damaged one may be a shorter one.
+        if len(names) != text["number_of_arrays"]:
+            raise ValueError("{} of {} arrays".format(len(names), text["number_of_arrays"]))
+        return [archive[name] for name in names], text["state"]
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; ValueError when another process has it.
+
+    The operating system lets go of the lock when the process ends, however it ends. What a killed
+    process has left half written is deleted.
+    """
+    path = Path(folder) / "lock"
+    try:
+        file = open(str(path), "a+")
+    except OSError as problem:
+        raise ValueError(f"{path} cannot be written: {problem.strerror}.") from None
+    with file:
+        try:
+            _lock(file)
+        except OSError as problem:
+            if problem.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise ValueError(
+                    f"{folder} is in use by another run: wait for it, or stop it."
+                ) from None
+            # Some network drives know no locks: then it is up to the user.
+        files.remove_unfinished(folder)
+        files.remove_unfinished(Path(folder) / "checkpoint")
+        yield
+
+
+def _lock(file) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

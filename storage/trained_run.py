@@ -1,0 +1,145 @@
+"""A finished run as Python objects: its settings, its model with the best weights, its data set.
+
+Only builders named here are ever called, and only with numbers and words from settings.json: a run
+directory from a stranger can describe a model, but no code.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.runtime import keras
+from datasets import dataset as dataset_module
+from models.predictor import Predictor
+from models.resnet import resnet
+from models.visual_tokens import visual_token_transformer
+from reports.metrics import softmax
+from storage import files, run_folder
+from vit_model import vision_transformer
+
+BUILDERS = {
+    builder.__name__: builder for builder in (vision_transformer, resnet, visual_token_transformer)
+}
+
+
+class FinishedRun:
+    """A run directory, read: `folder`, `settings`, `results`, `model`, `class_names`."""
+
+    def __init__(self, folder: str | Path):
+        """Read a run; ValueError naming the file for a folder that is not a finished run."""
+        self.folder = find(folder)
+        self.settings = run_folder.read_settings(self.folder)
+        self.results = files.read_json(self.folder / run_folder.RESULTS)
+        self.class_names: list[str] = self.settings["model"].get("class_names") or [
+            str(number) for number in range(self.settings["dataset"]["number_of_classes"])
+        ]
+        self.model = self._model()
+        self._predict = Predictor(self.model)
+
+    @property
+    def name(self) -> str:
+        """The script and the time of the run."""
+        folder = self.folder.resolve()
+        return f"{folder.parent.name}/{folder.name}"
+
+    @property
+    def note(self) -> str:
+        """What every figure of the run has to say beside itself."""
+        return "stand-in data" if self.results.get("stand_in") else ""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)"""
+        return tuple(self.settings["dataset"]["image_shape"])
+
+    def history(self) -> list[dict[str, float]]:
+        """Return history.csv, one dict for each epoch."""
+        return run_folder.read_history(self.folder / run_folder.HISTORY)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return the class probabilities (count, classes) of pixels 0..255."""
+        return softmax(self._predict(images))
+
+    def dataset(self, data_dir: str = "") -> dataset_module.Dataset:
+        """Load the data set of the run; data_dir, if given, is where it is now.
+
+        Raises ValueError when what is found there is not of the same images and classes.
+        """
+        constants = self.settings["constants"]
+        name = constants["DATASET"]
+        if self.results.get("stand_in"):
+            name = self.results["dataset"]
+        if data_dir and os.path.isabs(name):
+            name = os.path.basename(os.path.normpath(name))
+        dataset = dataset_module.load(
+            name,
+            data_dir or constants["DATA_DIR"],
+            image_size=constants["IMAGE_SIZE"],
+            images_per_class=constants["IMAGES_PER_CLASS"],
+            seed=constants["SEED"],
+        )
+        if dataset.is_stand_in:
+            raise ValueError(
+                "The data set {} of {} is not there: {} Say where it is with --data-dir.".format(
+                    name, self.folder, " ".join(dataset.notes)
+                )
+            )
+        # The names in their order, which is that of the logits.
+        facts = dict(self.settings["dataset"], class_names=self.class_names)
+        found = dict(
+            image_shape=list(dataset.image_shape),
+            number_of_classes=dataset.number_of_classes,
+            class_names=list(dataset.class_names),
+        )
+        for fact, value in found.items():
+            if facts[fact] != value:
+                raise ValueError(
+                    f"The data set {name} is another one than that of {self.folder}: its {fact} "
+                    f"is {value}, was {facts[fact]}."
+                )
+        return dataset
+
+    def _model(self) -> keras.Model:
+        description: dict[str, Any] = self.settings["model"]
+        if description.get("builder") not in BUILDERS:
+            raise ValueError(
+                "{} names the model builder {!r}: known are {}.".format(
+                    self.folder / run_folder.SETTINGS,
+                    description.get("builder"),
+                    ", ".join(BUILDERS),
+                )
+            )
+        path = self.folder / run_folder.WEIGHTS
+        try:
+            model = BUILDERS[description["builder"]](
+                **dict(description["arguments"], **self.settings["dataset"])
+            )
+            model.load_weights(str(path))
+        # Damaged or foreign files fail in h5py or Keras, each in its own way.
+        except Exception as problem:
+            raise ValueError(
+                f"The weights {path} do not fit the model of the run: {problem}"
+            ) from None
+        return model
+
+
+def find(folder: str | Path) -> Path:
+    """Return a finished run's folder: the one given or, of a folder of runs, the newest finished.
+
+    Raises ValueError where there is none.
+    """
+    folder = Path(folder)
+    if os.path.isfile(str(folder / run_folder.SETTINGS)):
+        if not os.path.isfile(str(folder / run_folder.RESULTS)):
+            raise ValueError(f"The run in {folder} is not finished: resume it first.")
+        return folder
+    finished = [path.parent for path in folder.glob("*/" + run_folder.RESULTS)]
+    if not finished:
+        raise ValueError(
+            f"{folder} is neither a finished run nor a folder with one: train it first."
+        )
+    return max(finished, key=lambda path: path.name)

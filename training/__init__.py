@@ -1,0 +1,1 @@
+"""From the constants of a script to a trained model."""

@@ -1,0 +1,56 @@
+"""Fine-tuning: a model starts from the weights of another run's, all but the head.
+
+Dosovitskiy et al. 2020 (arXiv 2010.11929), section 3.2.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from backend.runtime import keras
+from storage.trained_run import FinishedRun
+
+# What classifies: the layers whose names begin like this are for the classes of one data set.
+HEAD_LAYERS = ("head_", "logits", "class_logits", "distillation_logits")
+
+
+def start_from(model: keras.Model, folder: str | Path) -> Path:
+    """Give every layer of the model but the head the weights of the same layer of a finished run.
+
+    Returns the folder of that run, which is found as by finished_runs.find. Raises ValueError that
+    lists every layer that only one of them has and every other shape.
+    """
+    run = FinishedRun(folder)
+    own, other = body_weights(model), body_weights(run.model)
+    differences = [
+        f"{name}: {_shapes(own.get(name))} here, {_shapes(other.get(name))} there"
+        for name in sorted(set(own) | set(other))
+        if _shapes(own.get(name)) != _shapes(other.get(name))
+    ]
+    if differences:
+        message = "INITIAL_RUN is {}: its model is another one. {}.".format(
+            run.folder, "; ".join(differences)
+        )
+        if model.input_shape[1:3] != run.image_shape[:2]:
+            message += " Its images are {} x {} pixels, these {} x {}: IMAGE_SIZE resizes.".format(
+                *run.image_shape[:2] + model.input_shape[1:3]
+            )
+        raise ValueError(message)
+    for name, weights in other.items():
+        model.get_layer(name).set_weights(weights)
+    return run.folder
+
+
+def body_weights(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    """Return the weights of every layer that has any and is not of the head, by layer name."""
+    return {
+        layer.name: layer.get_weights()
+        for layer in model.layers
+        if layer.weights and not layer.name.startswith(HEAD_LAYERS)
+    }
+
+
+def _shapes(weights) -> str:
+    return "none" if weights is None else " ".join(str(list(array.shape)) for array in weights)

@@ -1,0 +1,173 @@
+"""How far a run has come, and what follows from it: the learning rate and the end.
+
+Training stops for three reasons: its epochs, its time or its patience are used up.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from backend.optimizers import LearningRate
+from storage import files
+
+# What a checkpoint keeps, besides what the schedule has seen.
+COUNTS = (
+    "epoch",
+    "step",
+    "loss_sum",
+    "accuracy_sum",
+    "epoch_seconds",
+    "seconds",
+    "images_seen",
+    "history",
+    "best_epoch",
+    "best_accuracy",
+)
+
+
+class Progress:
+    """Counts epochs, steps, images and seconds of a run, and keeps the history of its epochs."""
+
+    def __init__(self, settings, steps_per_epoch: int):
+        self.settings = settings
+        self.steps_per_epoch = steps_per_epoch
+        self.schedule = LearningRate(
+            settings.SCHEDULE,
+            settings.LEARNING_RATE,
+            settings.EPOCHS,
+            patience=settings.PATIENCE,
+            warmup_epochs=settings.WARMUP_EPOCHS,
+            warmup_learning_rate=settings.WARMUP_LEARNING_RATE,
+            decay_per_epoch=settings.DECAY_PER_EPOCH,
+        )
+        # Epochs that have ended, and the steps, sums and seconds of the one that is running.
+        self.epoch = self.step = 0
+        self.loss_sum = self.accuracy_sum = self.epoch_seconds = 0.0
+        self.seconds, self.images_seen = 0.0, 0
+        self.best_epoch, self.best_accuracy = 0, -1.0
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def steps_done(self) -> int:
+        """Training steps since the run began."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+    @property
+    def fraction_done(self) -> float:
+        """0 to 1: the share of all steps or, under a time limit, of the time if that is more."""
+        by_steps = self.steps_done / (self.steps_per_epoch * self.settings.EPOCHS)
+        if not self.settings.TIME_LIMIT_MINUTES:
+            return by_steps
+        by_time = self.seconds / (60 * self.settings.TIME_LIMIT_MINUTES)
+        return min(max(by_steps, by_time), 1.0)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return self.schedule.at(self.fraction_done)
+
+    @property
+    def seconds_left(self) -> float:
+        """An estimate from the time that the part done has taken."""
+        return self.seconds / max(self.fraction_done, 1e-9) * (1 - self.fraction_done)
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the time limit, if there is one, has passed."""
+        return 0 < 60 * self.settings.TIME_LIMIT_MINUTES <= self.seconds
+
+    @property
+    def is_in_epoch(self) -> bool:
+        """Whether there is another step to do in the running epoch."""
+        return self.step < self.steps_per_epoch and not self.is_out_of_time
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        if self.epoch >= self.settings.EPOCHS:
+            return True
+        # An epoch that was begun before the run was stopped is always ended.
+        if self.step:
+            return False
+        waited = self.epoch - self.best_epoch
+        return self.is_out_of_time or 0 < self.settings.EARLY_STOPPING_PATIENCE <= waited
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean over the steps of the running epoch."""
+        return self.loss_sum / max(self.step, 1)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean over the steps of the running epoch."""
+        return self.accuracy_sum / max(self.step, 1)
+
+    def count_step(self, loss: float, accuracy: float, seconds: float) -> None:
+        """Add a training step: the loss and accuracy of its batch, and its time."""
+        self.step += 1
+        self.loss_sum += loss
+        self.accuracy_sum += accuracy
+        self.images_seen += self.settings.BATCH_SIZE
+        self.epoch_seconds += seconds
+        self.seconds += seconds
+
+    def end_epoch(self, accuracy: float, top5_accuracy: float, loss: float, seconds: float) -> bool:
+        """Close the epoch with what validation found, and its time; return whether it is the best.
+
+        The time of validation is the run's, but no part of the epoch's speed.
+        """
+        self.history.append(
+            {
+                "epoch": self.epoch + 1,
+                "loss": self.mean_loss,
+                "accuracy": self.mean_accuracy,
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "validation_top5_accuracy": top5_accuracy,
+                "learning_rate": self.learning_rate,
+                "seconds": self.epoch_seconds,
+                "images_per_second": self.step
+                * self.settings.BATCH_SIZE
+                / max(self.epoch_seconds, 1e-9),
+            }
+        )
+        self.epoch += 1
+        self.seconds += seconds
+        self.step, self.loss_sum, self.accuracy_sum, self.epoch_seconds = 0, 0.0, 0.0, 0.0
+        is_best = accuracy > self.best_accuracy
+        if is_best:
+            self.best_accuracy, self.best_epoch = accuracy, self.epoch
+        self.schedule.observe(accuracy)
+        return is_best
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: numbers, words, lists and dicts."""
+        counts = {name: getattr(self, name) for name in COUNTS}
+        return {"progress": counts, "schedule": self.schedule.state}
+
+    def is_state(self, state: Any) -> bool:
+        """Return whether a value from a checkpoint can be the state of this run."""
+        if not isinstance(state, dict) or not isinstance(state.get("progress"), dict):
+            return False
+        own, counts = self.state, state["progress"]
+        history = counts.get("history")
+        return (
+            isinstance(history, list)
+            and files.same_form(dict(counts, history=[]), dict(own["progress"], history=[]))
+            and files.same_form(state.get("schedule"), own["schedule"])
+            and 0 <= counts["step"] <= self.steps_per_epoch
+            and 0 <= counts["epoch"] == len(history)
+            # From the first epoch on there is a best one.
+            and min(1, counts["epoch"]) <= counts["best_epoch"] <= counts["epoch"]
+            and math.isfinite(counts["seconds"] + counts["epoch_seconds"])
+            and all(isinstance(row, dict) and "seconds" in row for row in history)
+            and all(type(cell) in (int, float) for row in history for cell in row.values())
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state; is_state tells whether it is one."""
+        for name in COUNTS:
+            setattr(self, name, state["progress"][name])
+        self.schedule.state.update(state["schedule"])
