@@ -42,23 +42,27 @@ class DeviceProblem(RuntimeError):  # noqa: N818
     """A run ended by its device; the message says what that means and what to do."""
 
 
-def explain(error: BaseException, settings, resume_command: str = "") -> str | None:
+def explain(
+    error: BaseException, batch_size: int, micro_batch_size: int = -1, resume_command: str = ""
+) -> str | None:
     """Return what an error of TensorFlow means and what to do; None if it is not one of these.
 
-    settings are those of the run; resume_command is what continues it. Only the message counts, and
-    the name of the class: the classes differ between the versions of TensorFlow.
+    batch_size and micro_batch_size are those of the run (see micro_batches.py); resume_command is
+    what continues it. Only the message counts, and the name of the class: the classes differ
+    between the versions of TensorFlow.
     """
+    advice = _less_at_once(batch_size, micro_batch_size)
     text = f"{type(error).__name__}: {error}".lower()
 
     def says(words) -> bool:
         return any(word.lower() in text for word in words)
 
     if says(_DEVICE_REMOVED):
-        return _removed(settings, resume_command)
+        return _removed(advice, resume_command)
     if says(_OUT_OF_MEMORY):
         return (
             "The device is out of memory. Close other programs that use it, or give it less at "
-            f"once:\n{_less_at_once(settings)}\n{_how_to_go_on(resume_command)}"
+            f"once:\n{advice}\n{_how_to_go_on(resume_command)}"
         )
     if says(_XLA):
         return (
@@ -76,16 +80,19 @@ def explain(error: BaseException, settings, resume_command: str = "") -> str | N
 
 
 @contextlib.contextmanager
-def explained(settings, resume_command: str, watch: bool) -> Iterator[None]:
+def explained(
+    batch_size: int, micro_batch_size: int, resume_command: str, watch: bool
+) -> Iterator[None]:
     """Turn an error that `explain` knows into a DeviceProblem.
 
     With watch, also explain on standard error when this process is ended without a word of Python.
     """
-    watcher = _start_watch(_removed(settings, resume_command)) if watch else None
+    advice = _less_at_once(batch_size, micro_batch_size)
+    watcher = _start_watch(_removed(advice, resume_command)) if watch else None
     try:
         yield
     except Exception as error:
-        explanation = explain(error, settings, resume_command)
+        explanation = explain(error, batch_size, micro_batch_size, resume_command)
         if explanation is None:
             raise
         # The first line names the operation; more lines are TensorFlow's own stack.
@@ -103,25 +110,23 @@ def _start_watch(text: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-S", "-c", _WATCH, message], stdin=subprocess.PIPE)
 
 
-def _removed(settings, resume_command: str) -> str:
+def _removed(advice: str, resume_command: str) -> str:
     return (
         "Most often this means that the GPU was reset: one operation took it longer than the 2\n"
         "seconds that Windows allows (TDR, https://aka.ms/tfdmltimeout), or its driver failed.\n"
         "Install the newest driver from AMD, Intel or NVIDIA. If it happens again, give the GPU\n"
-        f"less at once: {_less_at_once(settings)}\n{_how_to_go_on(resume_command)}"
+        f"less at once: {advice}\n{_how_to_go_on(resume_command)}"
     )
 
 
-def _less_at_once(settings) -> str:
+def _less_at_once(batch_size: int, micro_batch_size: int) -> str:
     """Return the advice to pass half as many images at once through the model."""
-    whole = settings.BATCH_SIZE
-    size = settings.MICRO_BATCH_SIZE if settings.MICRO_BATCH_SIZE > 0 else whole
-    half = next((n for n in range(size // 2, 0, -1) if whole % n == 0), 0)
+    size = micro_batch_size if micro_batch_size > 0 else batch_size
+    half = next((n for n in range(size // 2, 0, -1) if batch_size % n == 0), 0)
     if not half:
         return "it is one image at a time already, so only a smaller model helps."
-    return (
-        f"--micro-batch-size {half} (with the same updates), or --batch-size {max(whole // 2, 1)}."
-    )
+    smaller = max(batch_size // 2, 1)
+    return f"--micro-batch-size {half} (with the same updates), or --batch-size {smaller}."
 
 
 def _how_to_go_on(resume_command: str) -> str:

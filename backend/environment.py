@@ -1,7 +1,7 @@
 """What is installed against what TensorFlow-DirectML needs, known before TensorFlow is imported.
 
 `preflight` is what a script calls first: a broken environment becomes a short table with the
-commands that mend it, not a traceback. `python -m tools.doctor` says the same and more. Standard
+commands that fix it, not a traceback. `python -m tools.doctor` says the same and more. Standard
 library only; `requirements.txt` is the only list of versions.
 """
 
@@ -54,18 +54,18 @@ WSL_LIBRARY = "/usr/lib/wsl/lib/libd3d12.so"
 
 
 class EnvironmentProblem(ValueError):  # noqa: N818
-    """TensorFlow cannot work here; the message is the table of what is wrong and what mends it."""
+    """TensorFlow cannot work here; the message is the table of what is wrong and what fixes it."""
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong, and the commands that mend it, one a line."""
+    """One thing that is wrong, and the commands that fix it, one a line."""
 
     severity: str  # PROBLEM or WARNING
     what: str
-    mend: str
+    fix: str
 
 
-# ---------------------------------------------------------------- what is wrong, and what mends it
+# ---------------------------------------------------------------- what is wrong, and what fixes it
 
 
 def _python() -> str:
@@ -140,12 +140,12 @@ def find_problems(
             f"{strangers[0]} {packages[strangers[0]]} is installed, but no build of it fits "
             f"{python_name(machine)}"
         )
-        mend = "{}\n{}\nor, for a DirectX 12 GPU:\n{}".format(
+        fix = "{}\n{}\nor, for a DirectX 12 GPU:\n{}".format(
             _pip("uninstall", "-y", *strangers),
             reinstall_command(),
             new_environment_commands(machine),
         )
-        return [Finding(PROBLEM, what, mend)]
+        return [Finding(PROBLEM, what, fix)]
     flavours = [name for name in _FLAVOURS if name in packages]
     if not flavours:
         what = "TensorFlow is not installed"
@@ -156,8 +156,8 @@ def find_problems(
         what = "{} are installed together and overwrite each other's files".format(
             " and ".join(f"{name} {packages[name]}" for name in flavours)
         )
-        mend = "{}\n{}".format(_pip("uninstall", "-y", *flavours), reinstall_command())
-        return [Finding(PROBLEM, what, mend)]
+        fix = "{}\n{}".format(_pip("uninstall", "-y", *flavours), reinstall_command())
+        return [Finding(PROBLEM, what, fix)]
     findings = _wrong_versions(packages, machine, flavours[0])
     if expected == "tensorflow" and not findings:
         findings = _wrong_keras(packages, machine, variables)
@@ -181,17 +181,17 @@ def _wrong_versions(packages: Mapping[str, str], machine: Machine, flavour: str)
             expected,
             wanted[expected],
         )
-        mend = _pip("install", expected + wanted[expected])
+        fix = _pip("install", expected + wanted[expected])
         if flavour != expected:
-            mend = "{}\n{}".format(_pip("uninstall", "-y", flavour), reinstall_command())
+            fix = "{}\n{}".format(_pip("uninstall", "-y", flavour), reinstall_command())
         if not beside and flavour != expected != "tensorflow":
             what += ": untested, and without DirectML"
-            findings.append(Finding(WARNING, what, mend))
+            findings.append(Finding(WARNING, what, fix))
             if not fits:
                 # The pins below are those of another TensorFlow.
                 return findings
         else:
-            findings.append(Finding(PROBLEM, _with_symptom(what, expected, expected), mend))
+            findings.append(Finding(PROBLEM, _with_symptom(what, expected, expected), fix))
     for package in requirements.compare_packages(packages, machine):
         if package.fits or package.name in _FLAVOURS:
             continue
@@ -230,8 +230,8 @@ def _wrong_keras(
     series = ".".join(version.split(".")[:2])
     if version and keras_version and release(keras_version)[:2] != release(series):
         what = f"tf_keras {keras_version} belongs to another TensorFlow than {version}"
-        mend = _pip("install", f"tf_keras=={series}.*")
-        findings.append(Finding(WARNING, what, mend))
+        fix = _pip("install", f"tf_keras=={series}.*")
+        findings.append(Finding(WARNING, what, fix))
     return findings
 
 
@@ -275,12 +275,12 @@ def no_gpu_advice(machine: Machine | None = None) -> str:
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
-    """Return the findings as text, each with its mending commands below it."""
+    """Return the findings as text, each with its commands that fix it below it."""
     lines = []
     for finding in findings:
         lines.append(f"{finding.severity:9}{finding.what}")
-        for number, line in enumerate(finding.mend.splitlines()):
-            lines.append("{:9}{}".format("" if number else "   mend", line))
+        for number, line in enumerate(finding.fix.splitlines()):
+            lines.append(f"{'' if number else '    fix':9}{line}")
     return "\n".join(lines)
 
 
@@ -306,9 +306,10 @@ def check_installed() -> None:
         if finding.severity == PROBLEM
     ]
     if problems:
+        table = packages_text(requirements.compare_packages(packages, machine))
         raise EnvironmentProblem(
-            "TensorFlow cannot train here "
-            f"({python_name(machine)}).\n\n{findings_text(problems)}\n\n{packages_text(requirements.compare_packages(packages, machine))}"
+            f"TensorFlow cannot train here ({python_name(machine)}).\n\n"
+            f"{findings_text(problems)}\n\n{table}"
         )
 
 

@@ -13,7 +13,7 @@ from backend.runtime import cpu_cores, has_gpu, share_threads
 
 # About so many images per gradient pass on a CPU: few enough that activations stay in its cache.
 CPU_MICRO_BATCH_SIZE = 32
-# Each pass is traced by itself, and start-up shall stay short on a CPU of many cores.
+# Each pass is traced by itself: more would make start-up slow on a CPU of many cores.
 MOST_PASSES_AT_ONCE = 4
 
 
@@ -24,12 +24,13 @@ class GradientPasses(NamedTuple):
     at_once: int
 
 
-def gradient_passes(settings) -> GradientPasses:
-    """Return the passes that BATCH_SIZE and MICRO_BATCH_SIZE stand for on this device.
+def gradient_passes(batch_size: int, micro_batch_size: int) -> GradientPasses:
+    """Return the passes that a batch is cut into on this device.
 
-    Raises ValueError for a MICRO_BATCH_SIZE that does not divide BATCH_SIZE.
+    micro_batch_size is the images of each pass; 0 = all of the batch, -1 = what suits the device.
+    Raises ValueError for one that does not divide batch_size.
     """
-    batch_size, images = settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE
+    images = micro_batch_size
     if images == -1 and not has_gpu():
         return _passes_on_cores(batch_size)
     images = images if images > 0 else batch_size
@@ -54,11 +55,11 @@ def _passes_on_cores(batch_size: int) -> GradientPasses:
     return GradientPasses(nearest, at_once)
 
 
-def prepare_device(settings) -> None:
-    """Give each pass one core where there are as many, before TensorFlow starts.
+def share_cores(batch_size: int, micro_batch_size: int) -> None:
+    """Give each gradient pass one core where there are as many, before TensorFlow starts.
 
     Operations that share all cores, one after the other, waste more time on waiting.
     """
-    at_once = gradient_passes(settings).at_once
+    at_once = gradient_passes(batch_size, micro_batch_size).at_once
     if at_once > 1 and at_once >= cpu_cores():
         share_threads(1)

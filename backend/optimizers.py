@@ -1,4 +1,4 @@
-"""How the weights move: update rules, and the learning rate over the course of a run.
+"""How the weights move: update rules, clipping, and the loss scale of float16.
 
 The update rules call TensorFlow's fused kernels, one launch per variable, which exist for DirectML
 on both of its TensorFlows. (Keras' newer optimizers are many small operations and ask for XLA,
@@ -7,16 +7,14 @@ which DirectML lacks; its older ones know no decoupled weight decay.)
 
 from __future__ import annotations
 
-import math
-from typing import Any, Sequence
+from typing import Sequence
 
 from backend.runtime import tf
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("plateau", "cosine", "exponential", "constant")
-
-# What a plateau does to the rate.
-PLATEAU_FACTOR = 0.5
+# Of a LossScale.
+FIRST_FACTOR = 2.0**15
+STEPS_BEFORE_GROWTH = 2000
 
 
 class Adam:
@@ -106,7 +104,7 @@ def optimizer_for(name: str, variables, weight_decay: float, momentum: float):
         return Adam(variables, weight_decay)
     if name == "sgd":
         return SGD(variables, weight_decay, momentum)
-    raise ValueError("OPTIMIZER is {!r}: choose one of {}.".format(name, ", ".join(OPTIMIZERS)))
+    raise ValueError(f"OPTIMIZER is {name!r}: choose one of {', '.join(OPTIMIZERS)}.")
 
 
 def clip_by_global_norm(gradients: Sequence[tf.Tensor], longest: float) -> list[tf.Tensor]:
@@ -116,63 +114,35 @@ def clip_by_global_norm(gradients: Sequence[tf.Tensor], longest: float) -> list[
     return [gradient * scale for gradient in gradients]
 
 
-class LearningRate:
-    """The learning rate of a run, as a function of how far the run has come.
+class LossScale:
+    """A factor on the loss that keeps the gradients of float16 from vanishing.
 
-    Progress.fraction_done counts steps or, under a time limit, the time if that is more, so that a
-    schedule always runs to its end. Only `plateau` looks at the validation accuracy; what it has
-    seen is its `state`.
-
-    Sources: cosine without restarts, arXiv 1608.03983; warm-up, arXiv 1706.02677, section 2.2.
+    It is halved when a gradient has overflowed, and doubled after many steps that have not:
+    Micikevicius et al. 2017, "Mixed Precision Training" (arXiv 1710.03740), section 3.2. The factor
+    and the steps since it last changed are variables, so that a checkpoint has them.
     """
 
-    def __init__(
-        self,
-        schedule: str,
-        learning_rate: float,
-        epochs: int,
-        patience: int = 10,
-        warmup_epochs: float = 0.0,
-        warmup_learning_rate: float = 0.0,
-        decay_per_epoch: float = 1.0,
-    ):
-        if schedule not in SCHEDULES:
-            raise ValueError(
-                "SCHEDULE is {!r}: choose one of {}.".format(schedule, ", ".join(SCHEDULES))
-            )
-        self.schedule = schedule
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.patience = patience
-        self.warmup_epochs = warmup_epochs if schedule != "plateau" else 0.0
-        self.warmup_learning_rate = warmup_learning_rate
-        self.decay_per_epoch = decay_per_epoch
-        self.state: dict[str, Any] = {"factor": 1.0, "best": -1.0, "epochs_without_better": 0}
+    def __init__(self, factor: float = FIRST_FACTOR):
+        self.factor = tf.Variable(factor, trainable=False, dtype=tf.float32)
+        self.good_steps = tf.Variable(0.0, trainable=False, dtype=tf.float32)
 
-    def at(self, fraction_done: float) -> float:
-        """Return the rate at a fraction between 0 and 1."""
-        epoch = fraction_done * self.epochs
-        if epoch < self.warmup_epochs:
-            risen = epoch / self.warmup_epochs
-            return self.warmup_learning_rate + risen * (
-                self.learning_rate - self.warmup_learning_rate
-            )
-        if self.schedule == "plateau":
-            return self.learning_rate * self.state["factor"]
-        if self.schedule == "exponential":
-            return self.learning_rate * self.decay_per_epoch ** (epoch - self.warmup_epochs)
-        if self.schedule == "cosine":
-            decayed = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
-            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(decayed, 1.0)))
-        return self.learning_rate
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that has to be remembered from one step to the next."""
+        return [self.factor, self.good_steps]
 
-    def observe(self, validation_accuracy: float) -> None:
-        """Tell the schedule the validation accuracy that an epoch ended with."""
-        if validation_accuracy > self.state["best"]:
-            self.state["best"] = validation_accuracy
-            self.state["epochs_without_better"] = 0
-            return
-        self.state["epochs_without_better"] += 1
-        if self.state["epochs_without_better"] >= self.patience:
-            self.state["factor"] *= PLATEAU_FACTOR
-            self.state["epochs_without_better"] = 0
+    def observe(self, gradients_are_finite: bool) -> None:
+        """Move the factor after a step."""
+        if not gradients_are_finite:
+            self.factor.assign(self.factor / 2.0)
+            self.good_steps.assign(0.0)
+        elif self.good_steps.numpy() + 1.0 < STEPS_BEFORE_GROWTH:
+            self.good_steps.assign_add(1.0)
+        else:
+            self.factor.assign(self.factor * 2.0)
+            self.good_steps.assign(0.0)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether gradients overflow without any scaling: then something else is wrong."""
+        return bool(self.factor.numpy() < 1.0)

@@ -26,7 +26,7 @@ _OPERATORS = {
 
 
 class Machine(NamedTuple):
-    """The interpreter that is judged."""
+    """The interpreter that is examined."""
 
     python: tuple[int, int]
     platform: str  # as sys.platform

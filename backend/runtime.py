@@ -19,8 +19,8 @@ from typing import Iterator
 
 import numpy as np
 
-# Before TensorFlow is loaded: `tf.keras` shall be Keras 2 on current TensorFlow too, and TensorFlow
-# shall keep its start-up chatter to warnings. What the user has already set wins.
+# Before TensorFlow is loaded: make `tf.keras` Keras 2 on current TensorFlow too, and limit its
+# start-up messages to warnings. What the user has already set wins.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

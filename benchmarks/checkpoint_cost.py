@@ -9,18 +9,18 @@ turn and several times over, so that whatever else the machine does hits both al
 from __future__ import annotations
 
 import argparse
-import functools
-import pathlib
 import statistics
 import sys
 import tempfile
 import time
 
 import train_cifar10
-from datasets import dataset as dataset_module
-from storage.run_folder import CHECKPOINT
-from training import train as train_module
+from datasets.dataset import load_dataset
+from storage.run_folder import RunFolder
+from training.run import prepare
 from training.settings import settings_from
+from training.stop_signals import StopSignals
+from training.trainer import Trainer
 
 LIMIT = 0.02
 
@@ -32,34 +32,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     settings = settings_from(vars(train_cifar10), ["--dataset", "synthetic"])
-    dataset = dataset_module.load("synthetic")
-    run = train_module.Run(train_cifar10.build_model(settings), settings, dataset)
-    # A run has these after its first epoch.
-    run.best_weights = run.step.weights_to_judge()
-    batches = iter(
-        dataset_module.training_batches(
-            dataset.x_train, dataset.y_train, settings.BATCH_SIZE, run.augment, settings.SEED, 1000
-        )
-    )
+    settings.EPOCHS = 1000
+    run = prepare(train_cifar10.build_model(settings), settings, load_dataset("synthetic"))
 
-    def train(step):
-        images, labels = next(batches)
-        float(run.step(images, labels, step, 1e-3)[0])
-
-    train(0)
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        save = functools.partial(run.save, folder)
-        save()
+        folder = RunFolder(folder)
+        trainer = Trainer(run, folder, StopSignals(), settings.SEED)
+        # A run has these after its first epoch.
+        trainer.best_weights = run.step.evaluation_weights()
+        batches = trainer.batches()
+
+        def train(step):
+            images, labels = next(batches)
+            float(run.step(images, labels, step, 1e-3)[0])
+
+        train(0)
+        trainer.save()
         without, with_saving, saves = [], [], []
         for _ in range(options.rounds):
             without.append(seconds(lambda: [train(step) for step in range(options.steps)]))
             began = time.perf_counter()
             for step in range(options.steps):
                 train(step)
-            saves.append(seconds(save))
+            saves.append(seconds(trainer.save))
             with_saving.append(time.perf_counter() - began)
-        size = (folder / CHECKPOINT / "latest.npz").stat().st_size
+        size = folder.latest_checkpoint.stat().st_size
     interval = 60 * settings.CHECKPOINT_MINUTES
     one_save = statistics.median(saves)
     share = one_save / interval

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from typing import Callable, Sequence
 
@@ -12,24 +11,27 @@ import train_cifar10
 from backend import micro_batches
 from backend.runtime import keras, runtime_name, tf
 from models.predictor import PREDICTION_BATCH_SIZE, Predictor
-from training import train as train_module
-from training.settings import settings_from
+from training.run import training_step_for
+from training.settings import Settings, settings_from
 from training.step import TrainingStep
 
 
-def settings_for(batch_size: int, micro_batch_size: int = -1) -> argparse.Namespace:
+def settings_for(batch_size: int, micro_batch_size: int = -1) -> Settings:
     """Return the settings of train_cifar10.py without dropout."""
-    flags = "--head-dropout-rate 0 --stochastic-depth-rate 0 --batch-size {} --micro-batch-size {}"
-    return settings_from(vars(train_cifar10), flags.format(batch_size, micro_batch_size).split())
+    flags = (
+        "--head-dropout-rate 0 --stochastic-depth-rate 0 "
+        f"--batch-size {batch_size} --micro-batch-size {micro_batch_size}"
+    )
+    return settings_from(vars(train_cifar10), flags.split())
 
 
 def model_and_step(
-    settings: argparse.Namespace, mean: Sequence[float], std: Sequence[float], at_once: int = 0
+    settings: Settings, mean: Sequence[float], std: Sequence[float], passes_at_once: int = 0
 ) -> tuple[keras.Model, TrainingStep]:
     """Return the model and its training step in a process that has not used TensorFlow before."""
-    micro_batches.prepare_device(settings)
+    micro_batches.share_cores(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE)
     model = train_cifar10.build_model(settings)((32, 32, 3), 10, mean, std)
-    return model, train_module.training_step_for(model, settings, at_once=at_once)
+    return model, training_step_for(model, settings, passes_at_once=passes_at_once)
 
 
 def contender(

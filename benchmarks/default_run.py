@@ -30,11 +30,10 @@ def default_run(flags: list[str], command_given: float) -> dict[str, Callable]:
     from backend.runtime import runtime_name
 
     import_seconds = time.time() - before
-    from datasets import dataset as dataset_module
-    from training import step
+    from training import step, trainer
 
     waits, steps, first_step_ended = [], [], []
-    take_step, training_batches = step.TrainingStep.__call__, dataset_module.training_batches
+    take_step, training_batches = step.TrainingStep.__call__, trainer.training_batches
 
     def timed_batches(*positional, **named):
         batches = iter(training_batches(*positional, **named))
@@ -57,7 +56,7 @@ def default_run(flags: list[str], command_given: float) -> dict[str, Callable]:
         return loss, accuracy
 
     def figures() -> dict[str, Any]:
-        dataset_module.training_batches, step.TrainingStep.__call__ = timed_batches, timed_step
+        trainer.training_batches, step.TrainingStep.__call__ = timed_batches, timed_step
         with tempfile.TemporaryDirectory() as folder:
             train_cifar10.main(["--time-limit-minutes", "2", "--output-dir", folder] + flags)
         if len(steps) < 2:

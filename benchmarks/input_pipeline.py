@@ -27,7 +27,7 @@ import train_cifar10
 from backend.runtime import runtime_name, tf
 from benchmarks import timing
 from data_augmentations import augmentation_pipeline
-from datasets import dataset as dataset_module
+from datasets.dataset import AUTOTUNE, training_batches
 from storage import files
 
 BATCH_SIZE = 512
@@ -36,7 +36,7 @@ BATCH_SIZE = 512
 def whole_batches(images: np.ndarray, labels: np.ndarray) -> Iterator:
     """Return the batches that a training gets."""
     augment = augmentation_pipeline(train_cifar10.AUGMENTATIONS)
-    return iter(dataset_module.training_batches(images, labels, BATCH_SIZE, augment, 0, 10**6))
+    return iter(training_batches(images, labels, BATCH_SIZE, augment, 0, 10**6))
 
 
 def one_by_one(augmenters) -> Callable:
@@ -95,7 +95,7 @@ def image_by_image(images: np.ndarray, labels: np.ndarray, augment: Callable) ->
     data = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images)).repeat()
     numbers = tf.data.Dataset.range(10**9)
     data = tf.data.Dataset.zip((numbers, data)).map(
-        lambda number, image: augment(number, *image), num_parallel_calls=dataset_module.AUTOTUNE
+        lambda number, image: augment(number, *image), num_parallel_calls=AUTOTUNE
     )
     return iter(data.batch(BATCH_SIZE, drop_remainder=True).prefetch(2))
 

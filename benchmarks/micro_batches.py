@@ -25,7 +25,7 @@ STEPS = 4
 
 def one_size(size: int, at_once: int) -> dict[str, Callable]:
     """Return a call that trains some steps in pieces of `size` and returns the figures."""
-    # Not at the top: only the processes of the sizes shall load TensorFlow.
+    # Not at the top: only the processes that measure load TensorFlow.
     from backend.runtime import tf
     from benchmarks import default_model
 

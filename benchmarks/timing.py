@@ -1,4 +1,4 @@
-"""Time contenders in turns, so that a machine's moods meet all of them alike."""
+"""Time contenders in turns, so that load changes affect all contenders equally."""
 
 from __future__ import annotations
 

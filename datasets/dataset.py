@@ -54,7 +54,7 @@ class Dataset(NamedTuple):
         return len(self.class_names)
 
 
-def load(
+def load_dataset(
     name_or_path: str,
     data_dir: str = "data",
     image_size: int = 0,

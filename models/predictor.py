@@ -29,7 +29,7 @@ class Predictor:
         self.model = model
         self.batch_size = batch_size
         self.passes_at_once = passes_at_once or most_passes_at_once(batch_size)
-        self._logits = tf.function(self.logits, autograph=False)
+        self.graph = tf.function(self.logits, autograph=False)
 
     def logits(self, images) -> tf.Tensor:
         """Return the logits of a whole batch, float32 (batch_size, classes)."""
@@ -61,4 +61,4 @@ class Predictor:
         missing = self.batch_size - len(batch)
         # Always the same shape: a new one would be traced again, and compiled again by DirectML.
         padded = np.concatenate([batch, np.zeros((missing,) + batch.shape[1:], batch.dtype)])
-        return self._logits(tf.constant(padded)).numpy()[: len(batch)]
+        return self.graph(tf.constant(padded)).numpy()[: len(batch)]

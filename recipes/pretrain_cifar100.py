@@ -7,77 +7,55 @@ Published with these sizes on ciFAIR-100: 25.2 % after 5 epochs, 51.5 % after 10
 rate. Here 23.8 % on the test images of CIFAR-100 after 25 minutes on two cores of a CPU with
 --schedule constant --epochs 5, of nine tenths of the images each. The cosine is ours, as are
 --warmup-epochs, a hole in every other image, and mean and deviation taken from the data.
-Every constant below is also a flag; what is not listed here stands in default_settings.py.
+Every constant below is also a flag; --help explains them.
 """
 
 from __future__ import annotations
 
-from functools import partial
-
-from backend.environment import preflight, select_adapter
-from training.settings import run, settings_from
+from training.script import run, train_script, with_settings
 
 # Data
-DATASET = "cifar100"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
-AUGMENTATIONS = (  # delete a line to do without it; see data_augmentations.py
+DATASET = "cifar100"
+AUGMENTATIONS = (
     "random_flip",
     "random_crop(padding=4)",
     "random_erasing(size=8, probability=0.5)",
 )
 
 # Model
-PATCH_SIZE = 4  # pixels: the side of a patch
-PATCH_STRIDE = 4  # pixels from one patch to the next; smaller than PATCH_SIZE, they overlap
-NUMBER_OF_LAYERS = 6  # encoder blocks
-EMBEDDING_DIM = 256  # numbers per token
-NUM_HEADS = 8  # attention heads; must divide EMBEDDING_DIM
-MLP_HIDDEN_DIM = 512  # width of the feed-forward layer in each block
-HEAD_HIDDEN_DIMS = ()  # widths of the classifier's hidden layers
-STEM = "patch_convolution"  # images become tokens by patches, patch_convolution or convolutional
-REPRESENTATION = "class_token"  # of the image: flatten, mean, class_token or sequence_pooling
-DROPOUT_RATE = 0.1  # share of values zeroed in the blocks
-POSITION_STDDEV = 0.0  # deviation that the position vectors start with
+PATCH_SIZE = 4
+PATCH_STRIDE = 4
+NUMBER_OF_LAYERS = 6
+EMBEDDING_DIM = 256
+NUM_HEADS = 8
+MLP_HIDDEN_DIM = 512
+HEAD_HIDDEN_DIMS = ()
+STEM = "patch_convolution"
+REPRESENTATION = "class_token"
+DROPOUT_RATE = 0.1
+POSITION_STDDEV = 0.0
 
 # Optimisation
-OPTIMIZER = "sgd"  # adam, adamw (decoupled weight decay) or sgd (with MOMENTUM)
-LEARNING_RATE = 0.01  # the highest rate of the schedule
-MOMENTUM = 0.9  # of sgd
-WEIGHT_DECAY = 1e-4  # share of a weight that rate 1 would remove per step
-SCHEDULE = "cosine"  # plateau, cosine, exponential or constant
-WARMUP_EPOCHS = 1.0  # epochs in which the rate rises linearly
-BATCH_SIZE = 128  # images per update of the weights
-EPOCHS = 100  # passes over the training images, at most
+OPTIMIZER = "sgd"
+LEARNING_RATE = 0.01
+MOMENTUM = 0.9
+WEIGHT_DECAY = 1e-4
+SCHEDULE = "cosine"
+WARMUP_EPOCHS = 1.0
+BATCH_SIZE = 128
+EPOCHS = 100
 
 
 def build_model(settings):
     """Return the model's builder with everything that the data set does not decide."""
-    # Not at the top, because loading TensorFlow settles which adapters it sees.
     from vit_model import vision_transformer
 
-    return partial(
-        vision_transformer,
-        patch_size=settings.PATCH_SIZE,
-        patch_stride=settings.PATCH_STRIDE,
-        number_of_layers=settings.NUMBER_OF_LAYERS,
-        embedding_dim=settings.EMBEDDING_DIM,
-        num_heads=settings.NUM_HEADS,
-        mlp_hidden_dim=settings.MLP_HIDDEN_DIM,
-        head_hidden_dims=settings.HEAD_HIDDEN_DIMS,
-        stem=settings.STEM,
-        representation=settings.REPRESENTATION,
-        dropout_rate=settings.DROPOUT_RATE,
-        position_stddev=settings.POSITION_STDDEV,
-    )
+    return with_settings(vision_transformer, settings)
 
 
 def main(argv=None):
-    """Build the model, choose the data and train."""
-    settings = settings_from(globals(), argv)
-    preflight()
-    select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training.train import train
-
-    return train(build_model(settings), settings)
+    """Train as the constants above and the flags of the command say."""
+    return train_script(globals(), argv)
 
 
 if __name__ == "__main__":

@@ -14,73 +14,53 @@ set of flags:
 Its heavier augmentation is left to AUGMENTATIONS; the weight decay is ours, because what suits
 AdamW would hold SGD at 20 %.
 
-Every constant below is also a flag; what is not listed here stands in default_settings.py.
+Every constant below is also a flag; --help explains them.
 """
 
 from __future__ import annotations
 
-from functools import partial
-
-from backend.environment import preflight, select_adapter
-from training.settings import run, settings_from
+from training.script import run, train_script, with_settings
 
 # Data
-DATASET = "cifar10"  # cifar10, cifar100, mnist, synthetic, an .npz file or a folder of classes
-AUGMENTATIONS = (  # delete a line to do without it; see data_augmentations.py
+DATASET = "cifar10"
+AUGMENTATIONS = (
     "random_flip",
     "random_crop(padding=4)",
     "random_erasing(size=8, probability=0.5)",
 )
 
 # Model
-CONVOLUTION_FILTERS = (32, 64, 64, 128)  # channels of each convolution
-CONVOLUTION_STRIDES = (1, 2, 1, 2)  # pixels from one place of each convolution to the next
-NUMBER_OF_TOKENS = 16  # visual tokens per image
-NUMBER_OF_LAYERS = 4  # encoder blocks
-EMBEDDING_DIM = 128  # numbers per token
-NUM_HEADS = 4  # attention heads; must divide EMBEDDING_DIM
-MLP_HIDDEN_DIM = 256  # width of the feed-forward layer in each block
-DROPOUT_RATE = 0.0  # share of values zeroed in the blocks
-STOCHASTIC_DEPTH_RATE = 0.0  # share of images that skip the last block; less in earlier ones
+CONVOLUTION_FILTERS = (32, 64, 64, 128)
+CONVOLUTION_STRIDES = (1, 2, 1, 2)
+NUMBER_OF_TOKENS = 16
+NUMBER_OF_LAYERS = 4
+EMBEDDING_DIM = 128
+NUM_HEADS = 4
+MLP_HIDDEN_DIM = 256
+DROPOUT_RATE = 0.0
+STOCHASTIC_DEPTH_RATE = 0.0
 
 # Optimisation
-OPTIMIZER = "adamw"  # adam, adamw (decoupled weight decay) or sgd (with MOMENTUM)
-LEARNING_RATE = 0.003  # the highest rate of the schedule
-WEIGHT_DECAY = 0.05  # share of a weight that rate 1 would remove per step
-LABEL_SMOOTHING = 0.1  # probability mass spread over all classes
-SCHEDULE = "cosine"  # plateau, cosine, exponential or constant
-WARMUP_EPOCHS = 1.0  # epochs in which the rate rises linearly
-BATCH_SIZE = 128  # images per update of the weights
-EPOCHS = 100  # passes over the training images, at most
+OPTIMIZER = "adamw"
+LEARNING_RATE = 0.003
+WEIGHT_DECAY = 0.05
+LABEL_SMOOTHING = 0.1
+SCHEDULE = "cosine"
+WARMUP_EPOCHS = 1.0
+BATCH_SIZE = 128
+EPOCHS = 100
 
 
 def build_model(settings):
     """Return the model's builder with everything that the data set does not decide."""
-    # Not at the top, because loading TensorFlow settles which adapters it sees.
     from models.visual_tokens import visual_token_transformer
 
-    return partial(
-        visual_token_transformer,
-        convolution_filters=settings.CONVOLUTION_FILTERS,
-        convolution_strides=settings.CONVOLUTION_STRIDES,
-        number_of_tokens=settings.NUMBER_OF_TOKENS,
-        number_of_layers=settings.NUMBER_OF_LAYERS,
-        embedding_dim=settings.EMBEDDING_DIM,
-        num_heads=settings.NUM_HEADS,
-        mlp_hidden_dim=settings.MLP_HIDDEN_DIM,
-        dropout_rate=settings.DROPOUT_RATE,
-        stochastic_depth_rate=settings.STOCHASTIC_DEPTH_RATE,
-    )
+    return with_settings(visual_token_transformer, settings)
 
 
 def main(argv=None):
-    """Build the model, choose the data and train."""
-    settings = settings_from(globals(), argv)
-    preflight()
-    select_adapter(settings.DML_VISIBLE_DEVICES)
-    from training.train import train
-
-    return train(build_model(settings), settings)
+    """Train as the constants above and the flags of the command say."""
+    return train_script(globals(), argv)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ byte of every array, tell a torn or damaged file.
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -37,7 +36,7 @@ def save_checkpoint(folder: Path, arrays: Sequence[np.ndarray], state: dict[str,
     text = json.dumps({"number_of_arrays": len(arrays), "state": state})
     np.savez(buffer, state=np.array(text), **content)
     with files.replacing(latest) as temporary:
-        # Without its parents: a run folder that was removed shall not come back as an empty shell.
+        # Do not create parents: if the run folder was deleted, saving must fail.
         folder.mkdir(exist_ok=True)
         # A copy: Python 3.12 crashes on collecting a buffer that an error has left exported.
         temporary.write_bytes(buffer.getvalue())
@@ -68,7 +67,7 @@ def load_checkpoint(folder: Path) -> tuple[list[np.ndarray], dict[str, Any], str
                 files.rename(latest, latest.with_name(DAMAGED))
         return arrays, state, "; ".join(damaged)
     if damaged:
-        raise ValueError("No sound checkpoint: {}.".format("; ".join(damaged)))
+        raise ValueError(f"No sound checkpoint: {'; '.join(damaged)}.")
     return None
 
 
@@ -93,42 +92,5 @@ def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
         names = sorted(name for name in archive.files if name.startswith("array_"))
         # The directory of a zip file has no checksum: a damaged one may be a shorter one.
         if len(names) != text["number_of_arrays"]:
-            raise ValueError("{} of {} arrays".format(len(names), text["number_of_arrays"]))
+            raise ValueError(f"{len(names)} of {text['number_of_arrays']} arrays")
         return [archive[name] for name in names], text["state"]
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; ValueError when another process has it.
-
-    The operating system lets go of the lock when the process ends, however it ends. What a killed
-    process has left half written is deleted.
-    """
-    path = Path(folder) / "lock"
-    try:
-        file = open(str(path), "a+")
-    except OSError as problem:
-        raise ValueError(f"{path} cannot be written: {problem.strerror}.") from None
-    with file:
-        try:
-            _lock(file)
-        except OSError as problem:
-            if problem.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                raise ValueError(
-                    f"{folder} is in use by another run: wait for it, or stop it."
-                ) from None
-            # Some network drives know no locks: then it is up to the user.
-        files.remove_unfinished(folder)
-        files.remove_unfinished(Path(folder) / "checkpoint")
-        yield
-
-
-def _lock(file) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

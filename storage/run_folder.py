@@ -6,249 +6,274 @@ runs/<script>/<time>/  settings.json  history.csv  weights.h5  checkpoint/  tens
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
-import json
 import math
 import os
 import shlex
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator, Sequence
 
-from storage import files
-from training.settings import NEWEST
+import numpy as np
 
-SETTINGS, HISTORY, WEIGHTS = "settings.json", "history.csv", "weights.h5"
-CHECKPOINT, TENSORBOARD, RESULTS, REPORT = (
-    "checkpoint",
-    "tensorboard",
-    "results.json",
-    "report.html",
-)
+from storage import checkpoints, files
 
-# What may change between a run and its resumption: where things are, not what is computed.
-# A smaller MICRO_BATCH_SIZE is the same mathematics, and what helps where the memory was too small.
-FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATA_DIR", "MICRO_BATCH_SIZE")
-# What belongs to the command alone. (The adapter is chosen before settings.json can be read.)
-OF_THE_COMMAND = ("DML_VISIBLE_DEVICES", "OUTPUT_DIR", "RESUME")
+# What RESUME is where a command names no folder.
+NEWEST = "newest"
 # Versions of NumPy sum in other orders.
 SAME_DATA_TOLERANCE = 1e-9
+# Bytes that weights.h5 has, at most, besides twice its numbers.
+ROOM_FOR_NAMES = 2**20
 
 
-def create(settings, is_stand_in: bool) -> Path:
-    """Make and return a new, empty folder for a run; ValueError when that is not possible."""
-    name = time.strftime("%Y-%m-%d_%H-%M-%S") + ("_synthetic-stand-in" if is_stand_in else "")
-    parent = Path(settings.OUTPUT_DIR) / settings.script
-    for attempt in range(1, 1000):
-        folder = parent / (name if attempt == 1 else f"{name}_{attempt}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            continue
-        except OSError as problem:
-            raise ValueError(f"OUTPUT_DIR cannot be written: {problem}") from None
-    raise ValueError(f"{parent} holds a thousand runs of this second.")
+class RunFolder:
+    """The folder of one run, by `path`: where each file of it is, and how it is read and written.
 
-
-def write_settings(
-    folder: Path,
-    settings,
-    model: dict[str, Any],
-    dataset: dict[str, Any],
-    versions: dict[str, str],
-) -> None:
-    """Write settings.json: all that is needed to repeat the run or to rebuild its model.
-
-    model is {"builder": name, "arguments": {...}}; dataset holds its facts (classes, shape, mean,
-    std); versions are those of Python and its packages.
+    Every write replaces the old file only when the new one is whole; ValueError, naming the file,
+    where that is not possible.
     """
-    files.write_json(
-        folder / SETTINGS,
-        {
-            "script": settings.script,
-            "command": " ".join([settings.program] + [_quoted(word) for word in sys.argv[1:]]),
-            "constants": _constants(settings),
-            "defaults": settings.defaults,
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.settings_json = self.path / "settings.json"
+        self.history_csv = self.path / "history.csv"
+        self.weights_h5 = self.path / "weights.h5"
+        self.checkpoint = self.path / "checkpoint"
+        self.latest_checkpoint = self.checkpoint / checkpoints.LATEST
+        self.tensorboard = self.path / "tensorboard"
+        self.results_json = self.path / "results.json"
+        self.report_html = self.path / "report.html"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @classmethod
+    def create(cls, output_dir: str | Path, script: str, suffix: str = "") -> RunFolder:
+        """Make OUTPUT_DIR/script/TIME+suffix and return it; ValueError if that is not possible."""
+        name = time.strftime("%Y-%m-%d_%H-%M-%S") + suffix
+        parent = Path(output_dir) / script
+        for attempt in range(1, 1000):
+            path = parent / (name if attempt == 1 else f"{name}_{attempt}")
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                continue
+            except OSError as problem:
+                raise ValueError(f"OUTPUT_DIR cannot be written: {problem}") from None
+        raise ValueError(f"{parent} holds a thousand runs of this second.")
+
+    @classmethod
+    def to_resume(cls, output_dir: str | Path, script: str, resume: str) -> RunFolder:
+        """Return the unfinished run that RESUME means: NEWEST of the script, or a run's folder.
+
+        Raises ValueError when there is nothing to resume.
+        """
+        if resume != NEWEST:
+            folder = cls(resume)
+            if not folder.exists:
+                raise ValueError(
+                    f"RESUME is {folder}: no run is there (no {folder.settings_json.name})."
+                )
+            if folder.is_complete:
+                raise ValueError(f"The run in {folder} is finished: see {folder.report_html}.")
+            return folder
+        parent = Path(output_dir) / script
+        folders = folders_of_runs(parent)
+        unfinished = [folder for folder in folders if not folder.is_complete]
+        if not unfinished:
+            finished = f": all {len(folders)} are finished" if folders else ""
+            raise ValueError(f"{parent} has no unfinished run to resume{finished}.")
+        return unfinished[-1]
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return _is_file(self.settings_json)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether the run has been tested."""
+        return _is_file(self.results_json)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do: a run killed while it wrote its report is not complete."""
+        return self.has_results and _is_file(self.report_html)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process alone; ValueError when another process has it.
+
+        The operating system lets go of the lock when the process ends, however it ends. What a
+        killed process has left half written is deleted.
+        """
+        path = self.path / "lock"
+        try:
+            file = open(str(path), "a+")
+        except OSError as problem:
+            raise ValueError(f"{path} cannot be written: {problem.strerror}.") from None
+        with file:
+            try:
+                _lock(file)
+            except OSError as problem:
+                if problem.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                    raise ValueError(
+                        f"{self} is in use by another run: wait for it, or stop it."
+                    ) from None
+                # Some network drives know no locks: then it is up to the user.
+            files.remove_unfinished(self.path)
+            files.remove_unfinished(self.checkpoint)
+            yield
+
+    def write_settings(
+        self,
+        script: str,
+        program: str,
+        constants: dict[str, Any],
+        defaults: dict[str, Any],
+        model: dict[str, Any],
+        dataset: dict[str, Any],
+        versions: dict[str, str],
+    ) -> None:
+        """Write settings.json: all that is needed to repeat the run or to rebuild its model.
+
+        program is the command without flags; model is {"builder": name, "arguments": {...},
+        "class_names": [...]}; dataset holds its facts (classes, shape, mean, std); versions are
+        those of Python and its packages.
+        """
+        content = {
+            "script": script,
+            "command": " ".join([program] + [quoted(word) for word in sys.argv[1:]]),
+            "constants": constants,
+            "defaults": defaults,
             "model": model,
             "dataset": dataset,
             "versions": versions,
             "git_commit": git_commit(),
-        },
-    )
+        }
+        files.write_json(self.settings_json, content)
 
+    def read_settings(self) -> dict[str, Any]:
+        """Return the content of settings.json; ValueError when it is not as it was written."""
+        saved = files.read_json(self.settings_json)
+        for name in ("constants", "defaults", "model", "dataset", "versions"):
+            if not isinstance(saved, dict) or not isinstance(saved.get(name), dict):
+                raise ValueError(
+                    f"{self.settings_json} is not the settings of a run: no {name!r} in it."
+                )
+        return saved
 
-def find(settings) -> Path:
-    """Return the folder that RESUME means; ValueError when there is nothing to resume."""
-    if settings.RESUME != NEWEST:
-        folder = Path(settings.RESUME)
-        # Not Path.is_file, which fails on a name that is too long.
-        if not os.path.isfile(str(folder / SETTINGS)):
-            raise ValueError(f"RESUME is {folder}: no run is there (no {SETTINGS}).")
-        if _is_finished(folder):
-            raise ValueError(f"The run in {folder} is finished: see {folder / REPORT}.")
-        return folder
-    parent = Path(settings.OUTPUT_DIR) / settings.script
-    folders = [path.parent for path in parent.glob("*/" + SETTINGS)]
-    unfinished = [folder for folder in folders if not _is_finished(folder)]
-    if not unfinished:
-        raise ValueError(
-            "{} has no unfinished run to resume{}.".format(
-                parent, f": all {len(folders)} are finished" if folders else ""
-            )
+    def check_same_data(self, facts: dict[str, Any]) -> None:
+        """Raise ValueError unless the run was trained on a data set of these facts."""
+        then = self.read_settings()["dataset"]
+        for name, value in facts.items():
+            old = then.get(name)
+            same = old == value
+            if name in ("mean", "std") and files.same_form(old, value) and len(old) == len(value):
+                pairs = zip(old, value)
+                same = all(math.isclose(a, b, rel_tol=SAME_DATA_TOLERANCE) for a, b in pairs)
+            if not same:
+                raise ValueError(
+                    f"The run in {self} was trained on other data: {name} was {old}, is {value}. "
+                    "DATASET and DATA_DIR must lead to the same images as then."
+                )
+
+    def resume_command(self, program: str, dml_visible_devices: str | None = None) -> str:
+        """Return the command that continues the run, to be typed where this one was.
+
+        dml_visible_devices is the adapter to name, None where it is the script's own.
+        """
+        words = [program, "--resume", quoted(str(self))]
+        if dml_visible_devices is not None:
+            words += ["--dml-visible-devices", quoted(dml_visible_devices)]
+        return " ".join(words)
+
+    def versions_note(self, versions: dict[str, str]) -> str:
+        """Return what has changed since the run began, or "" if nothing has."""
+        then = self.read_settings()["versions"]
+        changed = ", ".join(
+            f"{name} {version} (was {then.get(name)})"
+            for name, version in versions.items()
+            if then.get(name) != version
         )
-    return max(unfinished, key=lambda path: path.name)
-
-
-def _is_finished(folder: Path) -> bool:
-    # A run that was killed while it wrote its report writes it again.
-    return all(os.path.isfile(str(folder / name)) for name in (RESULTS, REPORT))
-
-
-def resume_command(folder: Path, settings) -> str:
-    """Return the command that continues the run in folder, to be typed where this one was."""
-    words = [settings.program, "--resume", _quoted(str(folder))]
-    if settings.DML_VISIBLE_DEVICES != settings.defaults["DML_VISIBLE_DEVICES"]:
-        words += ["--dml-visible-devices", _quoted(settings.DML_VISIBLE_DEVICES)]
-    return " ".join(words)
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings.json of a run; ValueError when it is not as write_settings leaves it."""
-    path = Path(folder) / SETTINGS
-    saved = files.read_json(path)
-    for name in ("constants", "defaults", "model", "dataset", "versions"):
-        if not isinstance(saved, dict) or not isinstance(saved.get(name), dict):
-            raise ValueError(f"{path} is not the settings of a run: no {name!r} in it.")
-    return saved
-
-
-def take_over_settings(folder: Path, settings):
-    """Give settings the constants of the run in folder; ValueError if something contradicts them.
-
-    A flag that is not repeated is taken from the run. A flag with another value than the run has,
-    or a constant edited in the script since, would make it another run, and is named.
-    """
-    saved = read_settings(folder)
-    if saved.get("script") != settings.script:
-        raise ValueError(
-            "The run in {} is of {!r}, not of {}.".format(
-                folder, saved.get("script"), settings.script
-            )
+        if not changed:
+            return ""
+        return (
+            f"this run goes on with {changed}. It is the same training, but other versions round "
+            "differently: the weights will not be bit for bit those of a run that stayed on one."
         )
-    now, then, defaults_then = _constants(settings), saved["constants"], saved["defaults"]
-    conflicts = [f"{name} is unknown now" for name in sorted(set(then) - set(now))]
-    for name, value in now.items():
-        if name in OF_THE_COMMAND or value == then.get(name):
-            continue
-        # A run older than the constant was made as the default makes it.
-        is_new = name not in then and name not in defaults_then
-        if is_new and value == settings.defaults.get(name):
-            continue
-        if not files.same_form(then.get(name), value):
-            conflicts.append(f"{name} is {value!r}, was {then.get(name)!r}")
-        elif name not in settings.given and value == defaults_then.get(name):
-            setattr(settings, name, then[name])
-        elif name not in FREE_TO_CHANGE:
-            conflicts.append(f"{name} is {value!r}, was {then[name]!r}")
-    if conflicts:
-        raise ValueError(
-            "The run in {} cannot be resumed with other settings: {}.".format(
-                folder, "; ".join(conflicts)
-            )
-        )
-    return settings
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        """Write history.csv, one row for each epoch."""
+        text = io.StringIO()
+        if history:
+            writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(history)
+        files.write_text(self.history_csv, text.getvalue())
+
+    def read_history(self) -> list[dict[str, float]]:
+        """Return history.csv, one dict of column name to number for each epoch.
+
+        An empty or missing cell is NaN: a run that is killed while it writes leaves half a line.
+        Raises ValueError for a missing file, a missing column `epoch`, and cells that are no
+        numbers.
+        """
+        path = self.history_csv
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist; a run writes it after its first epoch")
+        history = []
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if "epoch" not in (reader.fieldnames or []):
+                raise ValueError(f"{path} has no column 'epoch' in its first line")
+            for row in reader:
+                try:
+                    history.append({name: float(row[name] or "nan") for name in reader.fieldnames})
+                except ValueError as error:
+                    raise ValueError(
+                        f"{path} line {reader.line_num}: {error}; every cell must be a number"
+                    ) from None
+        return history
+
+    def write_weights(self, model) -> None:
+        """Write the weights of a Keras model as weights.h5."""
+        with files.replacing(self.weights_h5) as temporary:
+            # h5py fails badly on a full disk, so reserve the space first.
+            size = sum(weight.nbytes for weight in model.get_weights())
+            temporary.write_bytes(bytes(2 * size + ROOM_FOR_NAMES))
+            model.save_weights(str(temporary))
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write results.json, which says that the run is finished."""
+        files.write_json(self.results_json, results)
+
+    def read_results(self) -> dict[str, Any]:
+        """Return the content of results.json; ValueError when it cannot be read."""
+        return files.read_json(self.results_json)
+
+    def save_checkpoint(self, arrays: Sequence[np.ndarray], state: dict[str, Any]) -> None:
+        """Write all that is needed to go on from here; the checkpoint before is kept."""
+        checkpoints.save_checkpoint(self.checkpoint, arrays, state)
+
+    def load_checkpoint(self) -> tuple[list[np.ndarray], dict[str, Any], str] | None:
+        """Return (arrays, state, warning) of the newest sound checkpoint, None if there is none."""
+        return checkpoints.load_checkpoint(self.checkpoint)
 
 
-def take_over_model(folder: Path, build_model: partial) -> partial:
-    """Return build_model with the arguments that the model of the run in folder was built with.
-
-    The builder stays the script's own; ValueError when the run has used another one.
-    """
-    model = read_settings(folder)["model"]
-    # As JSON has them: tuples become lists.
-    now = json.loads(json.dumps(build_model.keywords))
-    then = model.get("arguments")
-    if model.get("builder") != build_model.func.__name__ or not files.same_form(then, now):
-        raise ValueError(
-            "The run in {} cannot be resumed: its model is {} {}, this script builds {} {}.".format(
-                folder, model.get("builder"), then, build_model.func.__name__, now
-            )
-        )
-    return partial(build_model.func, *build_model.args, **then)
-
-
-def check_same_data(folder: Path, facts: dict[str, Any]) -> None:
-    """Raise ValueError when the data set is not the one that the run in folder was trained on."""
-    then = read_settings(folder)["dataset"]
-    for name, value in facts.items():
-        old = then.get(name)
-        same = old == value
-        if name in ("mean", "std") and files.same_form(old, value) and len(old) == len(value):
-            same = all(math.isclose(a, b, rel_tol=SAME_DATA_TOLERANCE) for a, b in zip(old, value))
-        if not same:
-            raise ValueError(
-                f"The run in {folder} was trained on other data: {name} was {old}, is {value}. "
-                "DATASET and DATA_DIR "
-                "must lead to the same images as then."
-            )
-
-
-def versions_note(folder: Path, versions: dict[str, str]) -> str:
-    """Return what has changed since the run in folder began, or "" if nothing has."""
-    then = read_settings(folder)["versions"]
-    changed = [
-        f"{name} {version} (was {then.get(name)})"
-        for name, version in versions.items()
-        if then.get(name) != version
-    ]
-    if not changed:
-        return ""
-    return (
-        "this run goes on with {}. It is the same training, but other versions round differently: "
-        "the weights will not be bit for bit those of a run that stayed on one.".format(
-            ", ".join(changed)
-        )
-    )
-
-
-def write_history(folder: Path, history: list[dict[str, float]]) -> None:
-    """Write history.csv, one row for each epoch."""
-    text = io.StringIO()
-    if history:
-        writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-    files.write_text(folder / HISTORY, text.getvalue())
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Read a run's history.csv: one dict of column name to number per epoch.
-
-    An empty or missing cell is NaN: a run that is killed while it writes leaves half a line.
-
-    Raises:
-      ValueError: no such file, no `epoch` column, or a cell that is not a number.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; a run writes it after its first epoch")
-    history = []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if "epoch" not in (reader.fieldnames or []):
-            raise ValueError(f"{path} has no column 'epoch' in its first line")
-        for row in reader:
-            try:
-                history.append({name: float(row[name] or "nan") for name in reader.fieldnames})
-            except ValueError as error:
-                message = "{} line {}: {}; every cell must be a number"
-                raise ValueError(message.format(path, reader.line_num, error)) from None
-    return history
+def folders_of_runs(parent: str | Path) -> list[RunFolder]:
+    """Return the runs of a folder of runs, begun or finished, the oldest first."""
+    paths = sorted(path.parent for path in Path(parent).glob("*/settings.json"))
+    return [RunFolder(path) for path in paths]
 
 
 def git_commit() -> str:
@@ -267,14 +292,22 @@ def git_commit() -> str:
         return ""
 
 
-def _constants(settings) -> dict[str, Any]:
-    # As JSON has them, so that they can be compared with what was read: tuples become lists.
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in sorted(vars(settings).items())
-        if name.isupper()
-    }
-
-
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """Return a word as it has to be typed in this system's shell."""
     return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+
+
+def _is_file(path: Path) -> bool:
+    # Not Path.is_file, which fails on a name that is too long.
+    return os.path.isfile(str(path))
+
+
+def _lock(file) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

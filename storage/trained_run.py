@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from backend.runtime import keras
-from datasets import dataset as dataset_module
+from datasets.dataset import Dataset, load_dataset
 from models.predictor import Predictor
 from models.resnet import resnet
 from models.visual_tokens import visual_token_transformer
 from reports.metrics import softmax
-from storage import files, run_folder
+from storage.run_folder import RunFolder, folders_of_runs
 from vit_model import vision_transformer
 
 BUILDERS = {
@@ -31,9 +31,10 @@ class FinishedRun:
 
     def __init__(self, folder: str | Path):
         """Read a run; ValueError naming the file for a folder that is not a finished run."""
-        self.folder = find(folder)
-        self.settings = run_folder.read_settings(self.folder)
-        self.results = files.read_json(self.folder / run_folder.RESULTS)
+        self.files = RunFolder(find(folder))
+        self.folder = self.files.path
+        self.settings = self.files.read_settings()
+        self.results = self.files.read_results()
         self.class_names: list[str] = self.settings["model"].get("class_names") or [
             str(number) for number in range(self.settings["dataset"]["number_of_classes"])
         ]
@@ -58,13 +59,13 @@ class FinishedRun:
 
     def history(self) -> list[dict[str, float]]:
         """Return history.csv, one dict for each epoch."""
-        return run_folder.read_history(self.folder / run_folder.HISTORY)
+        return self.files.read_history()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the class probabilities (count, classes) of pixels 0..255."""
         return softmax(self._predict(images))
 
-    def dataset(self, data_dir: str = "") -> dataset_module.Dataset:
+    def dataset(self, data_dir: str = "") -> Dataset:
         """Load the data set of the run; data_dir, if given, is where it is now.
 
         Raises ValueError when what is found there is not of the same images and classes.
@@ -75,7 +76,7 @@ class FinishedRun:
             name = self.results["dataset"]
         if data_dir and os.path.isabs(name):
             name = os.path.basename(os.path.normpath(name))
-        dataset = dataset_module.load(
+        dataset = load_dataset(
             name,
             data_dir or constants["DATA_DIR"],
             image_size=constants["IMAGE_SIZE"],
@@ -84,9 +85,8 @@ class FinishedRun:
         )
         if dataset.is_stand_in:
             raise ValueError(
-                "The data set {} of {} is not there: {} Say where it is with --data-dir.".format(
-                    name, self.folder, " ".join(dataset.notes)
-                )
+                f"The data set {name} of {self.folder} is not there: {' '.join(dataset.notes)} Say "
+                "where it is with --data-dir."
             )
         # The names in their order, which is that of the logits.
         facts = dict(self.settings["dataset"], class_names=self.class_names)
@@ -107,13 +107,10 @@ class FinishedRun:
         description: dict[str, Any] = self.settings["model"]
         if description.get("builder") not in BUILDERS:
             raise ValueError(
-                "{} names the model builder {!r}: known are {}.".format(
-                    self.folder / run_folder.SETTINGS,
-                    description.get("builder"),
-                    ", ".join(BUILDERS),
-                )
+                f"{self.files.settings_json} names the model builder "
+                f"{description.get('builder')!r}: known are {', '.join(BUILDERS)}."
             )
-        path = self.folder / run_folder.WEIGHTS
+        path = self.files.weights_h5
         try:
             model = BUILDERS[description["builder"]](
                 **dict(description["arguments"], **self.settings["dataset"])
@@ -132,14 +129,14 @@ def find(folder: str | Path) -> Path:
 
     Raises ValueError where there is none.
     """
-    folder = Path(folder)
-    if os.path.isfile(str(folder / run_folder.SETTINGS)):
-        if not os.path.isfile(str(folder / run_folder.RESULTS)):
-            raise ValueError(f"The run in {folder} is not finished: resume it first.")
-        return folder
-    finished = [path.parent for path in folder.glob("*/" + run_folder.RESULTS)]
+    found = RunFolder(folder)
+    if found.exists:
+        if not found.has_results:
+            raise ValueError(f"The run in {found} is not finished: resume it first.")
+        return found.path
+    finished = [run for run in folders_of_runs(folder) if run.has_results]
     if not finished:
         raise ValueError(
-            f"{folder} is neither a finished run nor a folder with one: train it first."
+            f"{found} is neither a finished run nor a folder with one: train it first."
         )
-    return max(finished, key=lambda path: path.name)
+    return finished[-1].path

@@ -1,7 +1,57 @@
-"""What several test files share: the project's folder, small models, small runs."""
+"""What several test files share: the project's folder, small runs, and what is done to them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from storage.run_folder import RunFolder
+from training.step import TrainingStep
+
 ROOT = Path(__file__).resolve().parent.parent
+
+# A script's flags for a model that trains in a second.
+SMALL_MODEL = (
+    "--number-of-layers 1 --embedding-dim 16 --num-heads 2 --mlp-hidden-dim 16 "
+    "--head-hidden-dims 16 --patch-size 8 --patch-stride 8"
+).split()
+
+SMALL_RUN = (
+    SMALL_MODEL
+    + (
+        "--dataset synthetic --images-per-class 80 --batch-size 64 --micro-batch-size 32 --epochs 2"
+    ).split()
+)
+
+
+class Killed(BaseException):
+    """What stands in for the end of a process."""
+
+
+def die(*arguments):
+    raise Killed
+
+
+def send(number):
+    """Return an action that sends a signal to this process."""
+    return lambda *arguments: os.kill(os.getpid(), number)
+
+
+def only_run(output):
+    """Return the folder of the one run below an output folder."""
+    (settings,) = Path(output).glob("*/*/settings.json")
+    return RunFolder(settings.parent)
+
+
+def at_step(monkeypatch, number, action):
+    """Do something once, at the end of the step of this number, from 0 over the whole run."""
+    done = []
+
+    def call(self, images, labels, step, learning_rate, original=TrainingStep.__call__):
+        found = original(self, images, labels, step, learning_rate)
+        if step == number and not done:
+            done.append(step)
+            action(self)
+        return found
+
+    monkeypatch.setattr(TrainingStep, "__call__", call)

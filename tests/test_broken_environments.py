@@ -1,9 +1,9 @@
-"""Broken environments really built: the doctor names the break, and its command mends it.
+"""Broken environments really built: the doctor names the break, and its command fixes it.
 
     python -m pytest -m slow tests/test_broken_environments.py
 
 Needs the internet, a Python 3.7, 3.10 and 3.11, room for one TensorFlow at a time, and about 13
-minutes. One environment per Python is broken and mended time and again: each mending must
+minutes. One environment per Python is broken and fixed time and again: each fix must
 leave a TensorFlow that can be imported.
 """
 
@@ -154,13 +154,13 @@ def test_each_break_is_diagnosed_and_mended(version, tmp_path):
             problem = facts["findings"][0]
             assert (exit_code, facts["exit_code"], problem["severity"]) == (2, 2, "PROBLEM")
             assert diagnosis in problem["what"]
-            stopped = run(python, "-c", "import environment; environment.preflight()")
+            stopped = run(python, "-c", "from backend import environment; environment.preflight()")
             assert stopped.returncode == 2
             assert diagnosis in stopped.stderr and "Traceback" not in stopped.stderr
 
-            for command in problem["mend"].splitlines():
-                mended = run(command, shell=True)
-                assert mended.returncode == 0, mended.stderr
+            for command in problem["fix"].splitlines():
+                fixed = run(command, shell=True)
+                assert fixed.returncode == 0, fixed.stderr
             worked = run(python, "-c", code)
             assert worked.returncode == 0, worked.stderr
             exit_code, facts = diagnose(python)

@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 
 from storage import checkpoints, files
+from storage.run_folder import RunFolder
+from tests.helpers import Killed
 from training.stop_signals import StopSignals
 
 ARRAYS = [np.arange(5, dtype=np.float32), np.float32(7) * np.ones((2, 3), np.float32)]
 STATE = {"step": 3, "loss": 0.1 + 0.2, "history": [{"epoch": 1}], "name": "ü"}
-
-
-class Killed(BaseException):
-    """What stands in for the end of a process."""
 
 
 def equal(arrays, others):
@@ -182,12 +180,12 @@ def test_a_folder_belongs_to_one_run_and_is_swept(tmp_path):
     rests = [tmp_path / "writing-1-weights.h5", tmp_path / "checkpoint" / "writing-1-latest.npz"]
     for rest in rests:
         rest.write_text("half")
-    with checkpoints.locked(tmp_path):
+    with RunFolder(tmp_path).locked():
         assert not any(rest.exists() for rest in rests)
         with pytest.raises(ValueError, match="in use by another run"):
-            with checkpoints.locked(tmp_path):
+            with RunFolder(tmp_path).locked():
                 pass
-    with checkpoints.locked(tmp_path):
+    with RunFolder(tmp_path).locked():
         pass
 
 

@@ -187,8 +187,8 @@ def test_a_student_learns_from_a_teacher_that_stays_as_it_is(kind, distillation_
         np.testing.assert_array_equal(before, weight.numpy())
     for before, variable in zip(student_before, student.trainable_variables):
         assert np.abs(before - variable.numpy()).max() > 0, variable.name
-    # Nothing of the teacher is saved or judged with the student.
-    assert len(step.weights_to_judge()) == len(student.weights) < len(step.training_model.weights)
+    # Nothing of the teacher is saved or validated with the student.
+    assert len(step.evaluation_weights()) == len(student.weights) < len(step.training_model.weights)
 
 
 def test_the_teacher_sees_the_view_of_the_student_in_inference_mode():

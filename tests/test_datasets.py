@@ -58,7 +58,7 @@ def image_folder(root, per_class=6, size=(7, 7), mode="RGB", classes=("cat", "do
 def test_npz_is_read_unchanged_with_its_facts(tmp_path):
     arrays = small_arrays()
     path = saved(tmp_path / "mine.npz", class_names=np.array(["ant", "bee", "cow"]))
-    dataset = dataset_module.load(path)
+    dataset = dataset_module.load_dataset(path)
     for key, value in arrays.items():
         np.testing.assert_array_equal(getattr(dataset, key), value)
     assert dataset.name == "mine"
@@ -73,13 +73,17 @@ def test_npz_is_read_unchanged_with_its_facts(tmp_path):
 
 def test_npz_in_the_data_dir_is_found_by_name(tmp_path):
     saved(tmp_path / "mine.npz")
-    assert dataset_module.load("mine", data_dir=str(tmp_path)).class_names == ("0", "1", "2")
+    assert dataset_module.load_dataset("mine", data_dir=str(tmp_path)).class_names == (
+        "0",
+        "1",
+        "2",
+    )
 
 
 def test_grey_images_and_column_labels_get_the_common_form(tmp_path):
     arrays = small_arrays(shape=(6, 6))
     arrays["y_train"] = arrays["y_train"][:, None].astype(np.uint8)
-    dataset = dataset_module.load(saved(tmp_path / "grey.npz", **arrays))
+    dataset = dataset_module.load_dataset(saved(tmp_path / "grey.npz", **arrays))
     assert dataset.image_shape == (6, 6, 1)
     assert dataset.y_train.shape == (24,) and dataset.y_train.dtype == np.int32
     assert len(dataset.mean) == 1
@@ -87,17 +91,17 @@ def test_grey_images_and_column_labels_get_the_common_form(tmp_path):
 
 def test_official_names_come_with_a_file_of_that_name(tmp_path):
     saved(tmp_path / "cifar10.npz", **small_arrays(classes=10))
-    dataset = dataset_module.load("cifar10", data_dir=str(tmp_path))
+    dataset = dataset_module.load_dataset("cifar10", data_dir=str(tmp_path))
     assert dataset.class_names[0] == "airplane" and dataset.class_names[9] == "truck"
     saved(tmp_path / "cifar10.npz", **small_arrays(classes=11))
     with pytest.raises(ValueError, match="cifar10.npz.*label 10.*0..9"):
-        dataset_module.load("cifar10", data_dir=str(tmp_path))
+        dataset_module.load_dataset("cifar10", data_dir=str(tmp_path))
 
 
 def test_std_of_a_constant_channel_is_one(tmp_path):
     images = small_arrays()["x_train"]
     images[..., 2] = 7
-    dataset = dataset_module.load(saved(tmp_path / "flat.npz", x_train=images))
+    dataset = dataset_module.load_dataset(saved(tmp_path / "flat.npz", x_train=images))
     assert dataset.mean[2] == 7.0 and dataset.std[2] == 1.0
 
 
@@ -133,7 +137,7 @@ NAN_IMAGES[1:] = 0.5
 def test_bad_arrays_are_refused_by_name(tmp_path, changes, message):
     path = saved(tmp_path / "bad.npz", **changes)
     with pytest.raises(ValueError, match=message) as error:
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
     assert path in str(error.value)
 
 
@@ -146,7 +150,7 @@ def test_damaged_files_are_refused_by_name(tmp_path):
     for content in contents:
         path.write_bytes(content)
         with pytest.raises(ValueError, match="damaged.npz"):
-            dataset_module.load(str(path))
+            dataset_module.load_dataset(str(path))
 
 
 def test_flipped_bytes_never_raise_anything_but_value_error(tmp_path):
@@ -159,7 +163,7 @@ def test_flipped_bytes_never_raise_anything_but_value_error(tmp_path):
         content[random.randint(len(content), size=8)] ^= random.randint(1, 256, 8).astype(np.uint8)
         path.write_bytes(content.tobytes())
         try:
-            dataset_module.load(str(path))
+            dataset_module.load_dataset(str(path))
         except ValueError as error:
             refused += 1
             assert "flipped.npz" in str(error)
@@ -171,7 +175,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(path, **dict(small_arrays(), x_train=np.zeros((10**5, 10), np.uint8)))
     monkeypatch.setattr(npz_files, "MAX_DATA_BYTES", 10**5)
     with pytest.raises(ValueError, match="bomb.npz.*more than 100,000"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
@@ -182,7 +186,7 @@ def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
     attack = np.empty(24, object)
     attack[:] = [Attack()] * 24
     with pytest.raises(ValueError, match="bad.npz"):
-        dataset_module.load(saved(tmp_path / "bad.npz", y_train=attack))
+        dataset_module.load_dataset(saved(tmp_path / "bad.npz", y_train=attack))
     assert not (tmp_path / "attacked").exists()
 
 
@@ -190,7 +194,7 @@ def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
 
 
 def test_image_folder_with_and_without_test_part(tmp_path):
-    dataset = dataset_module.load(image_folder(tmp_path / "pets"))
+    dataset = dataset_module.load_dataset(image_folder(tmp_path / "pets"))
     assert dataset.name == "pets" and dataset.class_names == ("cat", "dog")
     assert np.bincount(dataset.y_train).tolist() == [5, 5]
     assert np.bincount(dataset.y_test).tolist() == [1, 1]
@@ -198,20 +202,23 @@ def test_image_folder_with_and_without_test_part(tmp_path):
 
     image_folder(tmp_path / "split" / "train", per_class=4)
     image_folder(tmp_path / "split" / "test", per_class=2)
-    dataset = dataset_module.load("split", data_dir=str(tmp_path))
+    dataset = dataset_module.load_dataset("split", data_dir=str(tmp_path))
     assert len(dataset.y_train) == 8 and len(dataset.y_test) == 4 and dataset.notes == ()
     first = np.asarray(Image.open(str(tmp_path / "split" / "train" / "cat" / "0.png")))
     np.testing.assert_array_equal(dataset.x_train[0], first)
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    dataset = dataset_module.load(image_folder(tmp_path, classes=("bus", "train")))
+    dataset = dataset_module.load_dataset(image_folder(tmp_path, classes=("bus", "train")))
     assert dataset.class_names == ("bus", "train")
 
 
 def test_the_test_part_of_a_folder_is_the_same_for_every_seed(tmp_path):
     path = image_folder(tmp_path, per_class=20)
-    first, second = dataset_module.load(path, seed=1), dataset_module.load(path, seed=2)
+    first, second = (
+        dataset_module.load_dataset(path, seed=1),
+        dataset_module.load_dataset(path, seed=2),
+    )
     np.testing.assert_array_equal(first.x_test, second.x_test)
 
 
@@ -219,8 +226,8 @@ def test_different_sizes_need_image_size(tmp_path):
     path = image_folder(tmp_path)
     Image.new("RGB", (9, 4)).save(str(tmp_path / "dog" / "other.png"))
     with pytest.raises(ValueError, match="7 x 7.*other.png is 9 x 4.*IMAGE_SIZE"):
-        dataset_module.load(path)
-    assert dataset_module.load(path, image_size=5).image_shape == (5, 5, 3)
+        dataset_module.load_dataset(path)
+    assert dataset_module.load_dataset(path, image_size=5).image_shape == (5, 5, 3)
 
 
 def test_unreadable_and_grey_files_are_counted_and_named(tmp_path):
@@ -230,7 +237,7 @@ def test_unreadable_and_grey_files_are_counted_and_named(tmp_path):
     (tmp_path / "dog" / "text.jpg").write_text("no picture")
     (tmp_path / "dog" / "notes.txt").write_text("not meant to be one")
     Image.fromarray(np.full((7, 7), 99, np.uint8)).save(str(tmp_path / "dog" / "1.png"))
-    dataset = dataset_module.load(path)
+    dataset = dataset_module.load_dataset(path)
     notes = " ".join(dataset.notes)
     assert "2 unreadable" in notes and "torn.png" in notes and "text.jpg" in notes
     assert "1 files ignored" in notes and os.path.join("dog", "notes.txt") in notes
@@ -247,7 +254,7 @@ def test_all_grey_images_stay_grey_and_16_bits_are_scaled(tmp_path):
         for number in range(6):
             deep = np.full((7, 7), 200 * 256, np.uint16)
             Image.fromarray(deep).save(str(tmp_path / class_name / f"{number}.png"))
-    dataset = dataset_module.load(path)
+    dataset = dataset_module.load_dataset(path)
     assert dataset.image_shape == (7, 7, 1)
     assert (dataset.x_train == 200).all()
 
@@ -257,7 +264,7 @@ def test_transparent_images_are_laid_over_white_and_counted(tmp_path):
     clear = np.zeros((7, 7, 4), np.uint8)
     clear[3, 3] = (10, 20, 30, 255)
     Image.fromarray(clear).save(str(tmp_path / "dog" / "1.png"))
-    dataset = dataset_module.load(path)
+    dataset = dataset_module.load_dataset(path)
     assert "1 transparent images laid over white" in dataset.notes
     images = np.concatenate([dataset.x_train, dataset.x_test])
     cut_out = images[(images == 255).all(axis=3).sum(axis=(1, 2)) == 48]
@@ -269,7 +276,7 @@ def test_a_class_without_a_readable_file_tells_which_were_skipped(tmp_path):
     for number in range(3):
         (tmp_path / "dog" / f"{number}.png").write_text("no picture")
     with pytest.raises(ValueError, match="dog. has no training image; .*3 unreadable"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 def test_a_folder_of_unreadable_files_is_refused(tmp_path):
@@ -278,7 +285,7 @@ def test_a_folder_of_unreadable_files_is_refused(tmp_path):
         for number in range(2):
             (tmp_path / class_name / f"{number}.png").write_text("no picture")
     with pytest.raises(ValueError, match="no image can be read; 4 unreadable"):
-        dataset_module.load(str(tmp_path))
+        dataset_module.load_dataset(str(tmp_path))
 
 
 def test_a_class_without_a_readable_image_is_refused_by_name(tmp_path):
@@ -286,7 +293,7 @@ def test_a_class_without_a_readable_image_is_refused_by_name(tmp_path):
     for file in (tmp_path / "dog").iterdir():
         file.write_text("no picture")
     with pytest.raises(ValueError, match="class 1 .dog."):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 # Pillow warns above its limit and raises above twice that: the large image has 900 pixels.
@@ -295,7 +302,7 @@ def test_image_bombs_are_skipped_and_named(tmp_path, monkeypatch, limit):
     path = image_folder(tmp_path)
     Image.new("RGB", (30, 30)).save(str(tmp_path / "dog" / "bomb.png"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    dataset = dataset_module.load(path)
+    dataset = dataset_module.load_dataset(path)
     (note,) = [note for note in dataset.notes if "skipped" in note]
     assert f"1 images of more than {limit} pixels" in note and "bomb.png" in note
     assert len(dataset.y_train) + len(dataset.y_test) == 12
@@ -306,10 +313,10 @@ def test_links_out_of_the_folder_are_refused(tmp_path):
     Image.new("RGB", (7, 7)).save(str(outside))
     path = image_folder(tmp_path / "pets")
     link(tmp_path / "pets" / "cat" / "0.png", tmp_path / "pets" / "cat" / "in.png")
-    dataset_module.load(path)
+    dataset_module.load_dataset(path)
     link(outside, tmp_path / "pets" / "cat" / "out.png")
     with pytest.raises(ValueError, match="out.png.*leaves"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 def test_a_linked_class_folder_is_refused(tmp_path):
@@ -317,36 +324,36 @@ def test_a_linked_class_folder_is_refused(tmp_path):
     image_folder(tmp_path / "elsewhere")
     link(tmp_path / "elsewhere" / "cat", tmp_path / "pets" / "fox")
     with pytest.raises(ValueError, match="fox.*leaves"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 def test_folders_without_classes_or_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least two class folders, found: none"):
-        dataset_module.load(str(tmp_path))
+        dataset_module.load_dataset(str(tmp_path))
     path = image_folder(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="'empty' holds no image"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 def test_a_class_of_one_file_cannot_give_a_test_image(tmp_path):
     path = image_folder(tmp_path, per_class=1)
     with pytest.raises(ValueError, match="without a test folder, class cat has one image"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 def test_an_unknown_class_in_test_is_refused(tmp_path):
     image_folder(tmp_path / "train")
     image_folder(tmp_path / "test", classes=("cat", "fox"))
     with pytest.raises(ValueError, match="'fox' is in test but not in train"):
-        dataset_module.load(str(tmp_path))
+        dataset_module.load_dataset(str(tmp_path))
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = image_folder(tmp_path)
     monkeypatch.setattr(npz_files, "MAX_DATA_BYTES", 1000)
     with pytest.raises(ValueError, match="IMAGES_PER_CLASS"):
-        dataset_module.load(path)
+        dataset_module.load_dataset(path)
 
 
 # ---- samples, sizes, splits ----
@@ -355,7 +362,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypat
 def test_images_per_class_is_stratified_and_deterministic(tmp_path):
     path = saved(tmp_path / "mine.npz", **small_arrays(per_class=20))
     first, again, other = (
-        dataset_module.load(path, images_per_class=4, seed=seed) for seed in (1, 1, 2)
+        dataset_module.load_dataset(path, images_per_class=4, seed=seed) for seed in (1, 1, 2)
     )
     assert np.bincount(first.y_train).tolist() == [4, 4, 4]
     assert len(first.y_test) == 3
@@ -370,7 +377,7 @@ def test_images_per_class_is_chosen_before_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr(
         npz_files, "_decode", lambda path, size: decoded.append(path) or decode(path, size)
     )
-    dataset = dataset_module.load(path, images_per_class=3)
+    dataset = dataset_module.load_dataset(path, images_per_class=3)
     assert np.bincount(dataset.y_train).tolist() == np.bincount(dataset.y_test).tolist() == [3, 3]
     assert len(decoded) == 12
 
@@ -380,7 +387,7 @@ def test_image_size_resizes_arrays_without_aliasing(tmp_path):
     board = np.indices((6, 6)).sum(0) % 2 * 255
     images = np.broadcast_to(board[..., None], (24, 6, 6, 3)).astype(np.uint8)
     path = saved(tmp_path / "board.npz", x_train=images, x_test=images[:3])
-    dataset = dataset_module.load(path, image_size=3)
+    dataset = dataset_module.load_dataset(path, image_size=3)
     assert dataset.image_shape == (3, 3, 3) and dataset.x_test.shape == (3, 3, 3, 3)
     assert dataset.x_train.min() > 80 and dataset.x_train.max() < 176
 
@@ -388,13 +395,13 @@ def test_image_size_resizes_arrays_without_aliasing(tmp_path):
 @pytest.mark.parametrize("option", ["image_size", "images_per_class", "seed"])
 def test_negative_options_are_refused(option):
     with pytest.raises(ValueError, match=option.upper()):
-        dataset_module.load("synthetic", **{option: -1})
+        dataset_module.load_dataset("synthetic", **{option: -1})
 
 
 @pytest.mark.parametrize("name", ["cifar11", "", "missing.npz", "no/such/folder"])
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path, name):
     with pytest.raises(ValueError, match="cifar10, cifar100, mnist, synthetic"):
-        dataset_module.load(name, data_dir=str(tmp_path))
+        dataset_module.load_dataset(name, data_dir=str(tmp_path))
 
 
 def test_validation_split_covers_every_image_once_in_every_class():
@@ -567,7 +574,7 @@ def cached(tmp_path, monkeypatch):
 def test_cifar10_archive_is_read(tmp_path, cached):
     content, images = cifar_archive()
     cached("cifar10", content)
-    dataset = dataset_module.load("cifar10", data_dir=str(tmp_path))
+    dataset = dataset_module.load_dataset("cifar10", data_dir=str(tmp_path))
     assert dataset.x_train.shape == (20, 32, 32, 3) and dataset.x_test.shape == (10, 32, 32, 3)
     # The archive keeps the three colour planes one after the other.
     np.testing.assert_array_equal(
@@ -587,7 +594,7 @@ def test_mnist_archive_is_read(tmp_path, cached):
     buffer = io.BytesIO()
     np.savez(buffer, **small_arrays(classes=10, shape=(28, 28)))
     cached("mnist", buffer.getvalue())
-    dataset = dataset_module.load("mnist", data_dir=str(tmp_path))
+    dataset = dataset_module.load_dataset("mnist", data_dir=str(tmp_path))
     assert dataset.image_shape == (28, 28, 1) and dataset.class_names[7] == "7"
 
 
@@ -595,7 +602,7 @@ def test_wrong_checksum_is_refused_before_anything_is_unpickled(tmp_path, cached
     cached("cifar10", cifar_archive()[0], verified=False)
     monkeypatch.setattr(official, "read_cifar", lambda content: pytest.fail("was read"))
     with pytest.raises(ValueError, match="cached_archive: SHA-256 is .* Delete the file"):
-        dataset_module.load("cifar10", data_dir=str(tmp_path))
+        dataset_module.load_dataset("cifar10", data_dir=str(tmp_path))
 
 
 def test_unpickling_knows_arrays_only(tmp_path):
@@ -623,7 +630,7 @@ def test_offline_synthetic_images_stand_in(
         raise Exception("URL fetch failure: no route to host")
 
     monkeypatch.setattr(official.keras.utils, "get_file", offline)
-    dataset = dataset_module.load(name, data_dir=str(tmp_path), images_per_class=2)
+    dataset = dataset_module.load_dataset(name, data_dir=str(tmp_path), images_per_class=2)
     assert dataset.is_stand_in and dataset.name == stand_in
     assert name in dataset.notes[0] and "no route to host" in dataset.notes[0]
     assert dataset.image_shape == image_shape and dataset.number_of_classes == classes
@@ -655,13 +662,13 @@ def test_the_official_class_names_are_complete():
 
 @pytest.fixture(scope="module")
 def synthetic_dataset():
-    return dataset_module.load("synthetic")
+    return dataset_module.load_dataset("synthetic")
 
 
 def test_synthetic_is_deterministic_and_its_test_set_fixed(synthetic_dataset):
     for seed in (0, 1):
         drawn, _ = synthetic.draw_dataset(seed)
-        loaded = dataset_module.load("synthetic", seed=seed)
+        loaded = dataset_module.load_dataset("synthetic", seed=seed)
         np.testing.assert_array_equal(loaded.x_train, drawn["x_train"])
         assert np.array_equal(synthetic_dataset.x_train, drawn["x_train"]) == (seed == 0)
         np.testing.assert_array_equal(synthetic_dataset.x_test, drawn["x_test"])
@@ -692,7 +699,7 @@ def test_synthetic_shape_is_not_given_away_by_colour_or_place(synthetic_dataset)
 
 
 def test_synthetic100_names_colour_and_shape():
-    dataset = dataset_module.load("synthetic100", images_per_class=2)
+    dataset = dataset_module.load_dataset("synthetic100", images_per_class=2)
     assert dataset.number_of_classes == 100
     assert dataset.class_names[0] == "red circle" and dataset.class_names[99] == "brown dots"
     red_circles = dataset.x_train[dataset.y_train == 0].astype(int)

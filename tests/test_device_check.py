@@ -94,11 +94,11 @@ def test_nan_is_no_agreement():
 
 def test_the_step_runs_on_the_device_that_is_named():
     code = (
-        "from runtime import tf\n"
+        "from backend.runtime import tf\n"
         "config = tf.config.experimental\n"
         "cpu = config.list_physical_devices('CPU')[0]\n"
         "config.set_virtual_device_configuration(cpu, 2 * [config.VirtualDeviceConfiguration()])\n"
-        "import sys, device_check\n"
+        "import sys\nfrom tools import device_check\n"
         "sys.exit(device_check.check('/CPU:1'))\n"
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -12,10 +11,8 @@ import train_cifar10
 from backend import device_errors
 from backend.device_errors import DeviceProblem, explain, explained
 from backend.runtime import tf
-from storage import checkpoints, run_folder
-from tests.helpers import ROOT
-from training import step
-from training.settings import run
+from tests.helpers import ROOT, at_step, only_run
+from training.script import run
 
 MEMORY, REMOVED, XLA, FLOAT64 = "out of memory", "GPU was reset", "no XLA compiler", "in float64"
 # The texts are those of the public issues that device_errors.py names.
@@ -78,10 +75,6 @@ MESSAGES = [
 ]
 
 
-def settings_of(batch_size=512, micro_batch_size=-1):
-    return types.SimpleNamespace(BATCH_SIZE=batch_size, MICRO_BATCH_SIZE=micro_batch_size)
-
-
 def raised(kind, message):
     is_tensorflows = issubclass(kind, tf.errors.OpError)
     return kind(None, None, message) if is_tensorflows else kind(message)
@@ -90,7 +83,7 @@ def raised(kind, message):
 @pytest.mark.parametrize("kind,message,meaning", MESSAGES)
 def test_each_error_is_explained_where_it_is_raised(kind, message, meaning):
     with pytest.raises(DeviceProblem) as caught:
-        with explained(settings_of(), "python x.py --resume runs/x", watch=False):
+        with explained(512, -1, "python x.py --resume runs/x", watch=False):
             raise raised(kind, message)
     text = str(caught.value)
     assert meaning in text
@@ -108,7 +101,7 @@ def test_each_error_is_explained_where_it_is_raised(kind, message, meaning):
 def test_a_real_lack_of_memory_is_explained():
     # More than the address space of a process: no machine has it, and nothing is allocated.
     with pytest.raises(DeviceProblem, match=MEMORY):
-        with explained(settings_of(), "", watch=False):
+        with explained(512, -1, "", watch=False):
             tf.fill([2**21, 2**21, 2**6], 1.0)
 
 
@@ -123,9 +116,9 @@ def test_a_real_lack_of_memory_is_explained():
     ],
 )
 def test_other_errors_stay_what_they_are(error):
-    assert explain(error, settings_of()) is None
+    assert explain(error, 512) is None
     with pytest.raises(type(error)) as caught:
-        with explained(settings_of(), "", watch=False):
+        with explained(512, -1, "", watch=False):
             raise error
     assert caught.value is error
 
@@ -144,7 +137,7 @@ def test_other_errors_stay_what_they_are(error):
 )
 def test_the_advice_is_a_micro_batch_that_divides_the_batch(batch_size, micro_batch_size, advice):
     error = raised(tf.errors.ResourceExhaustedError, "OOM when allocating tensor")
-    assert advice in explain(error, settings_of(batch_size, micro_batch_size))
+    assert advice in explain(error, batch_size, micro_batch_size)
 
 
 def test_a_run_ends_with_the_explanation_and_goes_on_from_its_checkpoint(
@@ -155,29 +148,25 @@ def test_a_run_ends_with_the_explanation_and_goes_on_from_its_checkpoint(
         "--number-of-layers 1 --embedding-dim 8 --num-heads 2 --mlp-hidden-dim 8 "
         "--head-hidden-dims --micro-batch-size 20 --output-dir"
     ).split() + [str(tmp_path)]
-    whole_step, calls = step.TrainingStep.__call__, []
 
-    def fails_in_the_second_epoch(self, images, labels, step, *others):
-        calls.append(step)
-        if step == 6:
-            raise raised(*MESSAGES[0][:2])
-        return whole_step(self, images, labels, step, *others)
+    def fail(step):
+        raise raised(*MESSAGES[0][:2])
 
-    monkeypatch.setattr(step.TrainingStep, "__call__", fails_in_the_second_epoch)
+    at_step(monkeypatch, 6, fail)
     with pytest.raises(SystemExit) as ended:
         run(lambda: train_cifar10.main(flags))
-    assert ended.value.code == 1 and calls[-1] == 6
-    (folder,) = (tmp_path / "train_cifar10").iterdir()
+    assert ended.value.code == 1
+    folder = only_run(tmp_path)
     error = capsys.readouterr().err
     assert error.count("error:") == 1 and "Traceback" not in error
     assert MEMORY in error and "--micro-batch-size 10" in error
     assert f"python train_cifar10.py --resume {folder}" in error
-    _, state, problem = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    _, state, problem = folder.load_checkpoint()
     assert state["progress"]["epoch"] == 1 and problem == ""
 
     monkeypatch.undo()
-    assert train_cifar10.main(flags + ["--resume", str(folder)]) == folder
-    assert (folder / run_folder.RESULTS).exists()
+    assert train_cifar10.main(flags + ["--resume", str(folder)]) == folder.path
+    assert folder.has_results
 
 
 ENDINGS = {
@@ -196,9 +185,8 @@ def test_a_process_that_dies_without_a_word_is_explained_by_the_watch(ending):
     if sys.platform == "win32" and "os.kill" in ending:
         pytest.skip("no SIGKILL on Windows")
     code = (
-        "import os, sys, types, device_errors\n"
-        "settings = types.SimpleNamespace(BATCH_SIZE=512, MICRO_BATCH_SIZE=-1)\n"
-        "with device_errors.explained(settings, 'python x.py --resume', watch=True):\n    "
+        "import os, sys\nfrom backend import device_errors\n"
+        "with device_errors.explained(512, -1, 'python x.py --resume', watch=True):\n    "
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code + ending],
@@ -217,6 +205,6 @@ def test_a_process_that_dies_without_a_word_is_explained_by_the_watch(ending):
 
 
 def test_errors_are_known_before_tensorflow_is_loaded():
-    code = "import sys, command_line; assert 'tensorflow' not in sys.modules"
+    code = "import sys, training.script; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     assert issubclass(device_errors.DeviceProblem, RuntimeError)

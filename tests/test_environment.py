@@ -1,4 +1,4 @@
-"""The judgement of every broken environment, fabricated: any interpreter tests all of them."""
+"""Every broken environment is recognised; they are fabricated, so any interpreter tests all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backend import environment, requirements
 from backend.environment import PROBLEM, WARNING
 from backend.requirements import Machine
 from tests.helpers import ROOT
-from tools import doctor
+from tools import device_check, doctor, kernel_audit
 
 PYTHONS = [(3, minor) for minor in range(6, 15)]
 PLUGIN = "tensorflow-directml-plugin"
@@ -184,8 +184,8 @@ def test_a_broken_environment_is_named_and_its_command_mends_it(machine, changes
     (finding,) = environment.find_problems(packages, machine, {})
     assert finding.severity == PROBLEM
     assert re.search(words, finding.what), finding.what
-    mended = follow(finding.mend, packages, machine)
-    assert environment.find_problems(mended, machine, {}) == []
+    fixed = follow(finding.fix, packages, machine)
+    assert environment.find_problems(fixed, machine, {}) == []
 
 
 @pytest.mark.parametrize("machine,changes,words", QUESTIONABLE)
@@ -213,12 +213,12 @@ def test_the_next_series_of_tensorflow_is_no_trouble():
     assert environment.find_problems(packages, LINUX_312, {}) == []
     packages["tf-keras"] = "2.21.0"
     (finding,) = environment.find_problems(packages, LINUX_312, {})
-    assert finding.mend.endswith('"tf_keras==3.0.*"')
+    assert finding.fix.endswith('"tf_keras==3.0.*"')
 
 
 def test_32_bit_python_is_the_one_problem():
     (finding,) = environment.find_problems({}, Machine((3, 10), "win32", 32), {})
-    assert "32-bit" in finding.what and "x64" in finding.mend
+    assert "32-bit" in finding.what and "x64" in finding.fix
 
 
 @pytest.mark.parametrize("value,severities", [("0", [PROBLEM]), ("1", []), ("True", [])])
@@ -241,7 +241,9 @@ def run_bare(*arguments):
 
 
 def test_preflight_prints_the_table_and_leaves_with_2():
-    child = run_bare("-c", "import environment; environment.preflight(); print('trained')")
+    child = run_bare(
+        "-c", "from backend import environment; environment.preflight(); print('trained')"
+    )
     assert child.returncode == 2
     assert child.stdout == ""
     assert "TensorFlow is not installed" in child.stderr
@@ -250,9 +252,7 @@ def test_preflight_prints_the_table_and_leaves_with_2():
 
 
 def test_preflight_lets_this_interpreter_pass_and_imports_no_tensorflow():
-    code = (
-        "import sys, environment; environment.preflight(); assert 'tensorflow' not in sys.modules"
-    )
+    code = "import sys; from backend import environment; environment.preflight(); assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -355,7 +355,7 @@ def test_exit_code_1_where_the_variable_hides_every_adapter(monkeypatch):
 def test_exit_code_1_where_there_is_no_gpu(monkeypatch):
     report = inspect_fabricated(monkeypatch, WSL_310, WORKING[3, 10], [])
     assert report.exit_code == 1
-    assert "wsl --update" in report.findings[0].mend
+    assert "wsl --update" in report.findings[0].fix
 
 
 def test_directml_variables_leave_cuda_alone(monkeypatch):
@@ -378,7 +378,7 @@ def test_json_holds_the_facts_of_the_text(monkeypatch):
     report = inspect_fabricated(monkeypatch, LINUX_310, packages, [])
     facts = json.loads(json.dumps(doctor.report_json(report)))
     assert facts["exit_code"] == 2
-    assert facts["findings"][0]["mend"].endswith('pip install "numpy>=1.20,<2"')
+    assert facts["findings"][0]["fix"].endswith('pip install "numpy>=1.20,<2"')
     row = {"name": "numpy", "wanted": ">=1.20,<2", "installed": "2.2.6", "fits": False}
     assert row in facts["packages"]
     text = doctor.report_text(report)
@@ -406,7 +406,7 @@ def test_variables_that_nothing_reads_are_found(name, machine, words):
         assert findings == []
     else:
         assert name in findings[0].what and words in findings[0].what
-        assert findings[0].mend == "unset " + name
+        assert findings[0].fix == "unset " + name
 
 
 FAKE_TENSORFLOW = {
@@ -482,15 +482,13 @@ def test_the_command_leaves_with_the_reports_exit_code():
 @pytest.mark.parametrize(
     "module,function,arguments",
     [
-        ("kernel_audit", "audit_script", ["--audit", "train.py"]),
-        ("device_check", "check", ["--check"]),
+        (kernel_audit, "audit_script", ["--audit", "train.py"]),
+        (device_check, "check", ["--check"]),
     ],
 )
 def test_audit_and_check_are_handed_on(module, function, arguments, monkeypatch):
     called = []
-    fake = types.ModuleType(module)
-    setattr(fake, function, lambda *values: called.append(values) or 1)
-    monkeypatch.setitem(sys.modules, module, fake)
+    monkeypatch.setattr(module, function, lambda *values: called.append(values) or 1)
     monkeypatch.setattr(environment, "select_adapter", lambda value: None)
     assert doctor.main(arguments) == 1
     assert called == [tuple(arguments[1:])]

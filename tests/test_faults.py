@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 import train_cifar10
-from storage import checkpoints, run_folder
-from training import train as train_module
-from training.settings import run
-from training.step import TrainingStep
+from storage.run_folder import RunFolder
+from tests.helpers import SMALL_MODEL, at_step, only_run
+from training import trainer
+from training.script import run
 
 FLAGS = (
-    "--dataset synthetic --images-per-class 15 --number-of-layers 1 --embedding-dim 16 "
-    "--num-heads 2 --mlp-hidden-dim 16 --head-hidden-dims 16 --patch-size 8 --patch-stride 8 "
-    "--batch-size 32 --micro-batch-size 32 --epochs 2 --augmentations random_flip"
-).split()
+    SMALL_MODEL
+    + (
+        "--dataset synthetic --images-per-class 15 --batch-size 32 --micro-batch-size 32 --epochs 2 --augmentations random_flip"
+    ).split()
+)
 STEPS_PER_EPOCH = 4
 
 
@@ -39,27 +40,10 @@ def fails(capsys):
     return call
 
 
-def only_run(output):
-    (settings,) = output.glob("*/*/" + run_folder.SETTINGS)
-    return settings.parent
-
-
 def progress_of(folder):
-    arrays, state, warning = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    arrays, state, warning = folder.load_checkpoint()
     assert all(np.isfinite(array).all() for array in arrays) and not warning
     return state["progress"]
-
-
-def at_step(monkeypatch, number, action):
-    """Do something once, at the end of the step of this number, from 0 over the whole run."""
-
-    def call(self, images, labels, step, learning_rate, original=TrainingStep.__call__):
-        found = original(self, images, labels, step, learning_rate)
-        if step == number:
-            action(self)
-        return found
-
-    monkeypatch.setattr(TrainingStep, "__call__", call)
 
 
 def spoil_a_weight(step):
@@ -74,9 +58,11 @@ def test_divergence_stops_with_the_step_the_checkpoint_and_a_hint(tmp_path, monk
     at_step(monkeypatch, STEPS_PER_EPOCH + 1, spoil_a_weight)
     error = fails(*FLAGS, "--output-dir", tmp_path)
     folder = only_run(tmp_path)
-    latest = folder / run_folder.CHECKPOINT / checkpoints.LATEST
     assert "The loss became NaN or infinite at step 3 of epoch 2." in error
-    assert f"The last good checkpoint is {latest}." in error and "LEARNING_RATE" in error
+    assert (
+        f"The last good checkpoint is {folder.latest_checkpoint}." in error
+        and "LEARNING_RATE" in error
+    )
     assert (progress_of(folder)["epoch"], progress_of(folder)["step"]) == (1, 0)
 
 
@@ -91,7 +77,7 @@ def test_weights_lost_at_the_end_of_an_epoch_are_not_the_best(tmp_path, monkeypa
     at_step(monkeypatch, STEPS_PER_EPOCH - 1, spoil_a_weight)
     error = fails(*FLAGS, "--output-dir", tmp_path)
     assert "validation loss became NaN" in error and "There is no checkpoint yet" in error
-    assert not (only_run(tmp_path) / run_folder.WEIGHTS).exists()
+    assert not only_run(tmp_path).weights_h5.exists()
 
 
 def test_a_learning_rate_that_explodes(tmp_path, fails):
@@ -123,15 +109,15 @@ def test_disk_full(tmp_path, monkeypatch, fails, size, flags, file, step):
         at_step(patch, STEPS_PER_EPOCH + 1, fill_the_disk)
         # The second epoch is the better one, so that its weights are written.
         accuracies = iter([0.1, 0.2])
-        patch.setattr(train_module, "accuracy_and_loss", lambda *_: (next(accuracies), 0.5, 1.0))
+        patch.setattr(trainer, "accuracy_and_loss", lambda *_: (next(accuracies), 0.5, 1.0))
         error = fails(*FLAGS + list(flags), "--output-dir", tmp_path)
     folder = only_run(tmp_path)
     assert str(folder) in error and f"{file} cannot be written" in error
     assert (progress_of(folder)["epoch"], progress_of(folder)["step"]) == (1, step)
-    assert not list(folder.glob("**/writing-*"))
+    assert not list(folder.path.glob("**/writing-*"))
     # With room again, it goes on.
-    assert train_cifar10.main(["--resume", str(folder)]) == folder
-    assert (folder / run_folder.REPORT).exists()
+    assert train_cifar10.main(["--resume", str(folder)]) == folder.path
+    assert folder.is_complete
 
 
 @pytest.mark.parametrize("flags", [(), ALWAYS])
@@ -148,13 +134,13 @@ def test_two_runs_in_one_folder(tmp_path, monkeypatch, fails):
         train_cifar10.main(FLAGS + ["--output-dir", str(tmp_path)])
     folder = only_run(tmp_path)
     before = sorted(os.listdir(str(folder)))
-    with checkpoints.locked(folder):
+    with folder.locked():
         assert f"{folder} is in use by another run" in fails("--resume", folder)
     assert sorted(os.listdir(str(folder))) == before
 
 
 @pytest.mark.parametrize("name", ["", "train_cifar10"])
-def test_a_file_where_the_output_shall_be(tmp_path, fails, name):
+def test_a_file_in_place_of_the_output_folder(tmp_path, fails, name):
     (tmp_path / "output").mkdir()
     path = tmp_path / "output" / name if name else tmp_path / "output" / "file"
     path.write_text("mine")
@@ -164,9 +150,9 @@ def test_a_file_where_the_output_shall_be(tmp_path, fails, name):
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "weights.h5", "history.csv"])
-def test_something_else_where_a_file_of_the_run_shall_be(tmp_path, monkeypatch, fails, name):
+def test_something_else_in_place_of_a_file_of_the_run(tmp_path, monkeypatch, fails, name):
     def block(step):
-        path = only_run(tmp_path) / name
+        path = only_run(tmp_path).path / name
         if name == "checkpoint":
             path.write_text("no folder")
         else:
@@ -179,10 +165,9 @@ def test_something_else_where_a_file_of_the_run_shall_be(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("step", [1, STEPS_PER_EPOCH + 1])
 def test_a_run_goes_on_without_tensorboard(tmp_path, monkeypatch, step):
     def block(step):
-        path = only_run(tmp_path) / run_folder.TENSORBOARD
+        path = only_run(tmp_path).tensorboard
         shutil.rmtree(str(path), ignore_errors=True)
         path.write_text("no folder")
 
     at_step(monkeypatch, step, block)
-    folder = train_cifar10.main(FLAGS + ["--output-dir", str(tmp_path)])
-    assert (folder / run_folder.REPORT).exists()
+    assert RunFolder(train_cifar10.main(FLAGS + ["--output-dir", str(tmp_path)])).is_complete

@@ -214,7 +214,7 @@ def test_a_script_is_audited_from_the_command(capsys, tmp_path):
     for name, words in (
         ("no_such_script", "no_such_script"),
         (str(tmp_path / "absent.py"), "absent.py"),
-        ("optimization", "build_model"),
+        ("backend.optimizers", "build_model"),
     ):
         with pytest.raises(ValueError, match=words):
             kernel_audit.audit_script(name)

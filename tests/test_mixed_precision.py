@@ -11,11 +11,11 @@ from test_training_step import LABELS, batch, new_step
 from test_vit_model import small_model, some_images
 
 import train_cifar10
-from backend import loss_scaling, runtime
+from backend import optimizers, runtime
 from backend.runtime import keras, layer_precision, tf
 from models.predictor import Predictor
 from storage.trained_run import FinishedRun
-from training.train import Run
+from training.trainer import Trainer
 
 OFFERED = hasattr(getattr(keras, "mixed_precision", None), "set_global_policy")
 needs_float16 = pytest.mark.skipif(not OFFERED, reason="TensorFlow 1.15.8 has no mixed precision")
@@ -40,7 +40,7 @@ def test_where_it_is_not_offered_one_line_says_so(tmp_path, monkeypatch):
         # As on 1.15.8, which has only an experimental forerunner.
         without = types.SimpleNamespace(mixed_precision=types.SimpleNamespace(experimental=None))
         monkeypatch.setattr(runtime, "keras", without)
-    assert Run  # imported before the runtime was changed for the test
+    assert Trainer  # imported before the runtime was changed for the test
     with pytest.raises(ValueError, match="MIXED_PRECISION is True.*2.10"):
         train_cifar10.main(SMALL + ["--mixed-precision", "yes", "--output-dir", str(tmp_path)])
     assert not list(tmp_path.iterdir())
@@ -117,8 +117,8 @@ def test_a_step_that_overflows_moves_nothing_but_the_scale():
 
 
 def test_the_scale_grows_after_many_good_steps_and_gives_up_below_one(monkeypatch):
-    monkeypatch.setattr(loss_scaling, "STEPS_BEFORE_GROWTH", 3)
-    scale = loss_scaling.LossScale(2.0)
+    monkeypatch.setattr(optimizers, "STEPS_BEFORE_GROWTH", 3)
+    scale = optimizers.LossScale(2.0)
     factors = []
     for finite in (True, True, True, True, True, False, False, False, False):
         scale.observe(finite)

@@ -7,15 +7,15 @@ import json
 
 import pytest
 
-import train_cifar10
 from training.progress import Progress
-from training.settings import settings_from
+from training.schedule import LearningRate
 
 STEPS = 5
 
 
-def progress_of(*flags):
-    return Progress(settings_from(vars(train_cifar10), ["--batch-size", "10"] + list(flags)), STEPS)
+def progress_of(schedule="plateau", epochs=100, patience=10, **limits):
+    rates = LearningRate(schedule, 0.001, epochs, patience=patience)
+    return Progress(rates, epochs, STEPS, batch_size=10, **limits)
 
 
 def train_epoch(progress, accuracy=0.5):
@@ -25,7 +25,7 @@ def train_epoch(progress, accuracy=0.5):
 
 
 def test_an_epoch_becomes_a_row_of_means():
-    progress = progress_of("--epochs", "3", "--schedule", "constant")
+    progress = progress_of("constant", epochs=3)
     progress.count_step(1.0, 0.0, 2.0)
     progress.count_step(3.0, 0.5, 2.0)
     assert (progress.mean_loss, progress.mean_accuracy) == (2.0, 0.25)
@@ -63,27 +63,27 @@ def test_the_first_of_equal_epochs_is_the_best():
 
 
 @pytest.mark.parametrize(
-    "flags, epochs",
+    "limits, epochs",
     [
-        ("--epochs 3", 3),
-        ("--epochs 9 --early-stopping-patience 2", 3),
+        (dict(epochs=3), 3),
+        (dict(epochs=9, early_stopping_patience=2), 3),
         # An epoch takes 5 seconds of training and 7 of validation: the second one is cut short.
-        ("--epochs 9 --time-limit-minutes 0.25", 2),
+        (dict(epochs=9, time_limit_minutes=0.25), 2),
     ],
 )
-def test_the_three_ends_of_a_run(flags, epochs):
-    progress = progress_of(*flags.split())
+def test_the_three_ends_of_a_run(limits, epochs):
+    progress = progress_of(**limits)
     while not progress.is_finished:
         assert progress.epoch < 9
         train_epoch(progress)
     assert progress.epoch == epochs
-    assert progress.is_out_of_time == ("time-limit" in flags)
+    assert progress.is_out_of_time == ("time_limit_minutes" in limits)
     if progress.is_out_of_time:
         assert progress.history[-1]["seconds"] == 3.0 and progress.seconds_left == 0.0
 
 
 def test_an_epoch_that_was_begun_is_ended_even_without_time():
-    progress = progress_of("--epochs", "9", "--time-limit-minutes", "1")
+    progress = progress_of(epochs=9, time_limit_minutes=1)
     progress.count_step(1.0, 1.0, 100.0)
     assert not progress.is_in_epoch and not progress.is_finished
     train_epoch(progress)
@@ -91,7 +91,7 @@ def test_an_epoch_that_was_begun_is_ended_even_without_time():
 
 
 def test_a_state_is_all_there_is_to_go_on_from():
-    one, other = progress_of("--patience", "1"), progress_of("--patience", "1")
+    one, other = progress_of(patience=1), progress_of(patience=1)
     train_epoch(one, 0.5)
     train_epoch(one, 0.4)
     one.count_step(1.0, 1.0, 1.0)

@@ -9,12 +9,11 @@ import shlex
 import numpy as np
 import pytest
 from PIL import Image
-from test_training import SMALL
 
 import train_cifar10
 import train_cifar100
-from tests.helpers import ROOT
-from training.settings import read_constants, settings_from
+from tests.helpers import ROOT, SMALL_RUN
+from training.settings import module_constants, script_constants, settings_from
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -46,7 +45,8 @@ def cell(value):
 
 def test_the_table_of_constants_is_the_code():
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
-    constants = read_constants(train_cifar10.__file__)
+    own = {constant.name for constant in module_constants(train_cifar10)}
+    constants = [c for c in script_constants(vars(train_cifar10)) if c.name in own]
     assert rows == [(c.name, cell(c.value), c.comment) for c in constants]
 
 
@@ -72,7 +72,7 @@ def test_the_names_in_the_text_exist():
     names = set(re.findall(r"`([a-z_]+\.py|docs/[a-z_/.]+)`|\]\(([a-z_/.]+)\)", README))
     for path in {one or other for one, other in names}:
         assert (ROOT / path).exists(), path
-    sources = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("**/*.py"))
     for name in re.findall(r"`([A-Z][a-z]\w+)`", README):
         assert "class " + name in sources, name
 
@@ -92,7 +92,7 @@ def test_every_training_command_works(command, tmp_path, monkeypatch):
         for number in range(48):
             pixels = np.random.RandomState(number).randint(0, 256, (20, 24, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(str(tmp_path / "my_images" / name / f"{number}.png"))
-    small = list(SMALL)
+    small = list(SMALL_RUN)
     if "--dataset" in flags:
         del small[small.index("--dataset") : small.index("--dataset") + 2]
     if "--time-limit-minutes" in flags:

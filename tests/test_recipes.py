@@ -14,8 +14,11 @@ from backend.runtime import tf
 from storage.trained_run import FinishedRun, find
 from tools import kernel_audit
 from training import initial_weights
-from training.settings import run, settings_from
-from training.train import training_step_for
+from training.run import training_step_for
+from training.schedule import LearningRate
+from training.script import run
+from training.settings import settings_from
+from training.step import CLASSIFICATION
 
 COMMON = (
     "--dataset synthetic --images-per-class 12 --validation-fraction 0.2 --batch-size 32 "
@@ -100,10 +103,8 @@ def test_every_operation_of_a_recipe_has_a_directml_kernel(recipe, finished):
     # What DirectML lacks does not depend on sizes, so that those of the small run will do.
     facts = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["dataset"]
     model = script.build_model(settings)(**facts)
-    if hasattr(script, "build_objective"):
-        step = training_step_for(model, settings, script.build_objective(settings), at_once=1)
-    else:
-        step = training_step_for(model, settings, at_once=1)
+    build_objective = getattr(script, "build_objective", lambda settings: CLASSIFICATION)
+    step = training_step_for(model, settings, build_objective(settings), passes_at_once=1)
     audit = kernel_audit.audit_training_step(step, facts["image_shape"], facts["number_of_classes"])
     assert audit.runs > 100
     if kernel_audit.has_directml_kernels():
@@ -291,8 +292,6 @@ def test_visual_tokens_refuse_sizes_by_name(flag, value, tmp_path):
 
 
 def test_the_paper_recipe_of_the_visual_tokens_is_the_documented_schedule():
-    from backend.optimizers import LearningRate
-
     script = script_of("visual_tokens_cifar10")
     lines = script.__doc__.split("recipes.visual_tokens_cifar10 --optimizer")[1].split("\n\n")[0]
     settings = settings_from(vars(script), ("--optimizer" + lines).split())

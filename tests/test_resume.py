@@ -16,21 +16,19 @@ import pytest
 import train_cifar10
 from models.predictor import Predictor
 from reports import report
-from storage import checkpoints, files, run_folder
-from training import train as train_module
-from training.step import TrainingStep
+from storage import files
+from storage.run_folder import RunFolder
+from tests.helpers import SMALL_MODEL, Killed, at_step, die, only_run, send
+from training import trainer
 
 EPOCHS, STEPS_PER_EPOCH = 3, 4
 FLAGS = (
-    "--dataset synthetic --images-per-class 15 --number-of-layers 1 --embedding-dim 16 "
-    "--num-heads 2 --mlp-hidden-dim 16 --head-hidden-dims 16 --patch-size 8 --patch-stride 8 "
-    "--batch-size 32 --micro-batch-size 16 --epochs 3 --patience 1 --optimizer adamw "
-    "--weight-decay 0.1 --ema-decay 0.9 --dropout-rate 0.2 --augmentations random_flip mixup"
-).split()
-
-
-class Killed(BaseException):
-    """What stands in for the end of a process."""
+    SMALL_MODEL
+    + (
+        "--dataset synthetic --images-per-class 15 --batch-size 32 --micro-batch-size 16 --epochs 3 --patience 1 --optimizer adamw "
+        "--weight-decay 0.1 --ema-decay 0.9 --dropout-rate 0.2 --augmentations random_flip mixup"
+    ).split()
+)
 
 
 def run(output, *flags):
@@ -44,8 +42,9 @@ def resume(*flags):
 
 def outcome(folder):
     """Return all that a finished run has computed, without what a clock has measured."""
-    arrays, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
-    progress, results = state["progress"], files.read_json(folder / run_folder.RESULTS)
+    folder = RunFolder(folder)
+    arrays, state, _ = folder.load_checkpoint()
+    progress, results = state["progress"], folder.read_results()
     rows = [
         {name: row[name] for name in row if name not in ("seconds", "images_per_second")}
         for row in progress["history"]
@@ -57,7 +56,7 @@ def outcome(folder):
         if isinstance(item, h5py.Dataset):
             weights.append(np.asarray(item).tobytes())
 
-    with h5py.File(str(folder / run_folder.WEIGHTS), "r") as file:
+    with h5py.File(str(folder.weights_h5), "r") as file:
         file.visititems(add)
     return {
         "arrays": [array.tobytes() for array in arrays],
@@ -74,33 +73,6 @@ def uninterrupted(tmp_path_factory):
     return folder, outcome(folder)
 
 
-def only_run(output):
-    (settings,) = output.glob("*/*/" + run_folder.SETTINGS)
-    return settings.parent
-
-
-def at_step(monkeypatch, number, action):
-    """Do something once, at the end of the step of this number, from 0 over the whole run."""
-    steps = []
-
-    def call(self, images, labels, step, learning_rate, original=TrainingStep.__call__):
-        found = original(self, images, labels, step, learning_rate)
-        if step == number and not steps:
-            steps.append(step)
-            action()
-        return found
-
-    monkeypatch.setattr(TrainingStep, "__call__", call)
-
-
-def send(number):
-    return lambda: os.kill(os.getpid(), number)
-
-
-def die():
-    raise Killed
-
-
 def test_killed_inside_an_epoch(tmp_path, monkeypatch, uninterrupted):
     with monkeypatch.context() as patch:
         at_step(patch, STEPS_PER_EPOCH + 2, die)
@@ -108,15 +80,15 @@ def test_killed_inside_an_epoch(tmp_path, monkeypatch, uninterrupted):
             # Saves after every step.
             run(tmp_path, "--checkpoint-minutes", "1e-9")
     folder = only_run(tmp_path)
-    _, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    _, state, _ = folder.load_checkpoint()
     assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 2)
     seconds = state["progress"]["seconds"]
-    (folder / "writing-1-weights.h5").write_text("half")
-    assert resume(folder) == folder
+    (folder.path / "writing-1-weights.h5").write_text("half")
+    assert resume(folder) == folder.path
     assert outcome(folder) == uninterrupted[1]
-    assert not list(folder.glob("**/writing-*"))
+    assert not list(folder.path.glob("**/writing-*"))
     # The time before the kill counts too.
-    results = files.read_json(folder / run_folder.RESULTS)
+    results = folder.read_results()
     assert results["train_minutes"] * 60 > seconds > 0
 
 
@@ -128,14 +100,14 @@ def test_killed_before_the_first_checkpoint_and_again_in_the_test(
         with pytest.raises(Killed):
             run(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(report, "write_report", lambda *arguments: die())
+        patch.setattr(report, "write_report", die)
         with pytest.raises(Killed):
             resume("--output-dir", tmp_path)
     folder = only_run(tmp_path)
     assert "has no checkpoint yet" in capsys.readouterr().out
-    assert (folder / run_folder.RESULTS).exists()
+    assert folder.has_results
     resume(folder)
-    assert outcome(folder) == uninterrupted[1] and (folder / run_folder.REPORT).exists()
+    assert outcome(folder) == uninterrupted[1] and folder.is_complete
     with pytest.raises(ValueError, match="is finished: see .*report.html"):
         resume(folder)
     with pytest.raises(ValueError, match="no unfinished run to resume: all 1 are finished"):
@@ -153,7 +125,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on(
         with pytest.raises(SystemExit) as stopped:
             run(tmp_path / "a folder")
     assert stopped.value.code == code
-    _, state, _ = checkpoints.load_checkpoint(only_run(tmp_path / "a folder") / "checkpoint")
+    _, state, _ = only_run(tmp_path / "a folder").load_checkpoint()
     progress = state["progress"]
     assert progress["epoch"] * STEPS_PER_EPOCH + progress["step"] == step + 1
     command = re.search(r"To go on:\n\n  (.*)\n", capsys.readouterr().out).group(1)
@@ -182,23 +154,23 @@ def test_a_signal_in_the_last_validation_or_the_test(tmp_path, monkeypatch, unin
         with pytest.raises(SystemExit) as stopped:
             resume(folder)
         assert stopped.value.code == 143 and len(calls) == EPOCHS + 1
-        assert not (folder / run_folder.RESULTS).exists()
+        assert not folder.has_results
     resume(folder)
     assert outcome(folder) == uninterrupted[1]
 
 
 def test_a_second_signal_stops_at_once(tmp_path, monkeypatch, capsys):
-    at_step(monkeypatch, 2, lambda: [send(signal.SIGINT)(), send(signal.SIGINT)()])
+    at_step(monkeypatch, 2, lambda step: [send(signal.SIGINT)(), send(signal.SIGINT)()])
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path)
     assert stopped.value.code == 130
     folder = only_run(tmp_path)
-    assert checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT) is None
+    assert folder.load_checkpoint() is None
     assert f"--resume {folder}" in capsys.readouterr().out
 
 
 def test_a_signal_before_the_first_step(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train_module.Run, "fit", lambda *arguments: send(signal.SIGTERM)())
+    monkeypatch.setattr(trainer.Trainer, "fit", send(signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path)
     assert stopped.value.code == 143
@@ -211,45 +183,45 @@ def test_an_epoch_that_was_begun_is_ended_even_when_the_time_is_over(tmp_path, m
         at_step(patch, 2, send(signal.SIGINT))
         with pytest.raises(SystemExit):
             run(tmp_path, *limited)
-    folder = only_run(tmp_path) / run_folder.CHECKPOINT
-    arrays, state, _ = checkpoints.load_checkpoint(folder)
+    folder = only_run(tmp_path)
+    arrays, state, _ = folder.load_checkpoint()
     state["progress"]["seconds"] = 6000.0
-    checkpoints.save_checkpoint(folder, arrays, state)
-    finished = resume(only_run(tmp_path))
-    results = files.read_json(finished / run_folder.RESULTS)
+    folder.save_checkpoint(arrays, state)
+    resume(folder)
+    results = folder.read_results()
     assert (results["epochs"], results["best_epoch"], results["images_seen"]) == (1, 1, 96)
 
 
 def test_patience_counts_across_a_resumption(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "accuracy_and_loss", lambda logits, labels: (0.5, 0.5, 1.0))
+    monkeypatch.setattr(trainer, "accuracy_and_loss", lambda logits, labels: (0.5, 0.5, 1.0))
     with monkeypatch.context() as patch:
         at_step(patch, STEPS_PER_EPOCH * 2, send(signal.SIGINT))
         with pytest.raises(SystemExit):
             run(tmp_path, "--early-stopping-patience", "2", "--epochs", "9", "--patience", "2")
-    folder = resume(only_run(tmp_path))
+    folder = RunFolder(resume(only_run(tmp_path)))
     # Epoch 1 was the best one; 2 and 3 were not better.
-    assert files.read_json(folder / run_folder.RESULTS)["epochs"] == 3
-    _, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    assert folder.read_results()["epochs"] == 3
+    _, state, _ = folder.load_checkpoint()
     assert state["schedule"] == {"factor": 0.5, "best": 0.5, "epochs_without_better": 0}
 
 
 @pytest.fixture()
 def stopped_run(tmp_path, uninterrupted):
     """The uninterrupted run as if it had been killed before its test."""
-    folder = tmp_path / "runs" / "train_cifar10" / "run"
+    folder = RunFolder(tmp_path / "runs" / "train_cifar10" / "run")
     shutil.copytree(str(uninterrupted[0]), str(folder))
-    os.remove(str(folder / run_folder.RESULTS))
+    folder.results_json.unlink()
     return folder
 
 
 def edited(folder, edit):
-    saved = files.read_json(folder / run_folder.SETTINGS)
+    saved = files.read_json(folder.settings_json)
     edit(saved)
-    files.write_json(folder / run_folder.SETTINGS, saved)
+    files.write_json(folder.settings_json, saved)
 
 
 def test_a_damaged_checkpoint_is_told_and_the_older_one_used(stopped_run, uninterrupted, capsys):
-    (stopped_run / run_folder.CHECKPOINT / checkpoints.LATEST).write_bytes(b"PK")
+    stopped_run.latest_checkpoint.write_bytes(b"PK")
     resume(stopped_run)
     assert "latest.npz is damaged" in capsys.readouterr().out
     assert outcome(stopped_run) == uninterrupted[1]
@@ -278,7 +250,7 @@ def test_a_run_older_than_a_constant_goes_on_with_its_default(stopped_run, unint
 
 def test_where_things_are_may_change(stopped_run, capsys):
     resume(stopped_run, "--checkpoint-minutes", "7", "--data-dir", stopped_run)
-    assert (stopped_run / run_folder.RESULTS).exists()
+    assert stopped_run.has_results
 
 
 def test_other_images_are_refused(stopped_run):
@@ -335,7 +307,7 @@ def argument(saved, name, value):
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_settings_are_one_sentence(stopped_run, name):
-    path = stopped_run / run_folder.SETTINGS
+    path = stopped_run.settings_json
     saved = json.loads(path.read_text())
     files.write_json(path, HOSTILE[name](saved))
     with pytest.raises(ValueError) as refused:
@@ -359,9 +331,8 @@ def test_hostile_settings_are_one_sentence(stopped_run, name):
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(stopped_run, edit):
-    folder = stopped_run / run_folder.CHECKPOINT
-    arrays, state, _ = checkpoints.load_checkpoint(folder)
+    arrays, state, _ = stopped_run.load_checkpoint()
     edit(arrays, state)
-    checkpoints.save_checkpoint(folder, arrays, state)
+    stopped_run.save_checkpoint(arrays, state)
     with pytest.raises(ValueError, match="is not one of this run"):
         resume(stopped_run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import types
 
 import numpy as np
 import pytest
@@ -13,20 +12,15 @@ import train_cifar10
 from backend import micro_batches
 from backend.micro_batches import GradientPasses
 from data_augmentations import augmentation_pipeline
-from datasets import dataset as dataset_module
+from datasets.dataset import load_dataset, training_batches
 from models.predictor import Predictor
 from reports.metrics import accuracy_and_loss
+from tests.helpers import SMALL_RUN
 from vit_model import vision_transformer
-
-SMALL = (
-    "--dataset synthetic --images-per-class 80 --batch-size 64 --micro-batch-size 32 --epochs 2 "
-    "--patch-size 8 --patch-stride 8 --number-of-layers 1 --embedding-dim 16 --num-heads 2 "
-    "--mlp-hidden-dim 16 --head-hidden-dims 16"
-).split()
 
 
 def run(folder, *flags):
-    return train_cifar10.main(SMALL + ["--output-dir", str(folder)] + list(flags))
+    return train_cifar10.main(SMALL_RUN + ["--output-dir", str(folder)] + list(flags))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +72,7 @@ def test_the_saved_weights_are_the_tested_ones(finished):
     assert settings["model"]["builder"] == "vision_transformer"
     model = vision_transformer(**dict(settings["model"]["arguments"], **settings["dataset"]))
     model.load_weights(str(finished / "weights.h5"))
-    dataset = dataset_module.load("synthetic", images_per_class=80)
+    dataset = load_dataset("synthetic", images_per_class=80)
     logits = Predictor(model, 100)(dataset.x_test)
     accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_test)
     assert accuracy == pytest.approx(results["test_accuracy"])
@@ -140,11 +134,9 @@ def test_bad_input_is_named_and_nothing_is_written(flags, word, tmp_path):
 
 
 def test_two_epochs_of_augmented_data_differ_and_hold_the_same_images():
-    dataset = dataset_module.load("synthetic", images_per_class=10)
+    dataset = load_dataset("synthetic", images_per_class=10)
     augment = augmentation_pipeline(train_cifar10.AUGMENTATIONS, dataset.number_of_classes)
-    batches = dataset_module.training_batches(
-        dataset.x_train, dataset.y_train, 100, augment, 0, epochs=2
-    )
+    batches = training_batches(dataset.x_train, dataset.y_train, 100, augment, 0, epochs=2)
     (first, first_labels), (second, second_labels) = [
         (images.numpy(), labels.numpy()) for images, labels in batches
     ]
@@ -157,8 +149,7 @@ def passes(monkeypatch, cores, batch_size, micro_batch_size=-1):
     """The passes on a machine of so many cores, 0 = with a GPU, as (images, at_once)."""
     monkeypatch.setattr(micro_batches, "has_gpu", lambda: not cores)
     monkeypatch.setattr(micro_batches, "cpu_cores", lambda: cores)
-    settings = types.SimpleNamespace(BATCH_SIZE=batch_size, MICRO_BATCH_SIZE=micro_batch_size)
-    found = micro_batches.gradient_passes(settings)
+    found = micro_batches.gradient_passes(batch_size, micro_batch_size)
     assert isinstance(found, GradientPasses)
     assert batch_size % (found.images * found.at_once) == 0
     return tuple(found)

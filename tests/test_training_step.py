@@ -127,7 +127,7 @@ def test_averaged_weights_follow_the_weights():
         step(*batch(), step=number, learning_rate=0.01)
         decay = min(0.9, (1 + number) / (10 + number))
         expected = [e + (1 - decay) * (w - e) for e, w in zip(expected, model.get_weights())]
-    for value, wanted in zip(step.weights_to_judge(), expected):
+    for value, wanted in zip(step.evaluation_weights(), expected):
         np.testing.assert_allclose(value, wanted, atol=1e-6)
 
 

@@ -36,7 +36,7 @@ from reports.figures import (
 from reports.metrics import wilson_interval
 from reports.report import PAGE_CSS
 from storage.files import write_text
-from training.settings import run
+from training.script import run
 
 SIGNIFICANCE = 0.05
 SHOWN_CLASSES = 20

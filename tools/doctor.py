@@ -1,4 +1,4 @@
-"""What stands between this machine and training on its GPU, and the command that mends it.
+"""What stands between this machine and training on its GPU, and the command that fixes it.
 
     python -m tools.doctor                  the facts, problems first
     python -m tools.doctor --json           the same facts for a program
@@ -122,18 +122,18 @@ def _last_error(log: str) -> str:
 
 def explain_import_error(error: str, machine: Machine) -> Finding:
     """Return what an `import tensorflow` that failed though all versions fit means."""
-    what, mend = "import tensorflow fails: " + error, environment.reinstall_command()
+    what, fix = "import tensorflow fails: " + error, environment.reinstall_command()
     if "DLL load failed" in error:
         what += " (most often the Visual C++ runtime is missing)"
-        mend = "winget install Microsoft.VCRedist.2015+.x64"
+        fix = "winget install Microsoft.VCRedist.2015+.x64"
     elif re.search(r"ended with (-4|3221225501)$", error):
         what += " (an illegal instruction: this CPU lacks AVX)"
-        mend = "none on this machine: TensorFlow is built for CPUs with AVX"
+        fix = "none on this machine: TensorFlow is built for CPUs with AVX"
     elif re.search("undefined symbol|tfdml_plugin", error):
         what += " (the plug-in belongs to another TensorFlow)"
     elif "Keras" in error or "keras" in error:
         what += " (a Keras of another TensorFlow)"
-    return Finding(PROBLEM, what, mend)
+    return Finding(PROBLEM, what, fix)
 
 
 def find_wrong_variables(machine: Machine, variables: Mapping[str, str]) -> list[Finding]:
@@ -229,8 +229,8 @@ def _inspect_tensorflow(packages, machine, findings, facts):
     )
     if not selected:
         what = f"DML_VISIBLE_DEVICES={chosen} selects none of the {len(adapters)} adapters"
-        mend = environment.unset_command("DML_VISIBLE_DEVICES", machine)
-        findings.append(Finding(WARNING, what, mend))
+        fix = environment.unset_command("DML_VISIBLE_DEVICES", machine)
+        findings.append(Finding(WARNING, what, fix))
     return adapters, selected
 
 

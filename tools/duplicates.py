@@ -17,7 +17,7 @@ from backend import environment
 from reports.figures import QUIET, new_figure, plain, save_png
 from reports.metrics import wilson_interval
 from tools.near_duplicates import NEARLY_EQUAL, nearest_training_images
-from training.settings import run
+from training.script import run
 
 PICTURE = "near_duplicates.png"
 SHOWN_PAIRS = 10

@@ -21,9 +21,9 @@ from backend.environment import PLUGIN
 from backend.runtime import gpu_device_type, layer_precision, runtime_name, tf
 from data_augmentations import mixes_labels
 from models.predictor import Predictor
-from training.settings import settings_from
+from training.run import training_step_for
+from training.settings import Settings, settings_from
 from training.step import CLASSIFICATION, TrainingStep
-from training.train import training_step_for
 
 # (image shape, classes) of the data sets that a script can name.
 DATASETS = {
@@ -163,30 +163,16 @@ def audit_training_step(
     image_shape is (height, width, channels). With soft_labels the labels are those of mixup and
     cutmix, float32 (batch, number_of_classes), else int32 (batch,).
     """
-    step, rate = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32)
-    size, piece = training_step.batch_size, training_step.images_at_once
-    images = tf.TensorSpec((piece,) + tuple(image_shape), tf.uint8)
-    labels = tf.TensorSpec((piece,), tf.int32)
-    if soft_labels:
-        labels = tf.TensorSpec((piece, number_of_classes), tf.float32)
     model = training_step.training_model
     layers = {module.name for module in model.submodules if hasattr(module, "name")}
     layers -= {model.name, training_step.model.name}
-    if training_step.gradient_sums:
-        add = audit_function(
-            training_step._add_gradients, images, labels, step, step, layers=layers
-        )
-        update = audit_function(training_step._update_from_sums, step, rate, layers=layers)
-        parts = [("gradients", size // piece, add), ("update", 1, update)]
-        if training_step.loss_scale:
-            check = audit_function(training_step._size_of_sums, layers=layers)
-            parts.append(("overflow check", 1, check))
-    else:
-        whole = audit_function(training_step._whole_step, images, labels, step, rate, layers=layers)
-        parts = [("training step", 1, whole)]
+    parts = [
+        (graph.name, graph.times, audit_function(graph.function, *graph.signature, layers=layers))
+        for graph in training_step.graphs(image_shape, number_of_classes, soft_labels)
+    ]
     predictor = Predictor(training_step.model, passes_at_once=1)
     pixels = tf.TensorSpec((predictor.batch_size,) + tuple(image_shape), tf.uint8)
-    return Audit(parts, audit_function(predictor._logits, pixels, layers=layers))
+    return Audit(parts, audit_function(predictor.graph, pixels, layers=layers))
 
 
 def audit_function(function, *signature, layers=None) -> GraphAudit:
@@ -358,13 +344,12 @@ def audit_script(name_or_path: str, *flags: str) -> int:
     return int(has_directml_kernels() and bool(audit.fallbacks + audit.prediction.fallbacks))
 
 
-def audit_settings(build_model: partial, settings, objective=CLASSIFICATION) -> Audit:
+def audit_settings(build_model: partial, settings: Settings, objective=CLASSIFICATION) -> Audit:
     """Audit the training step that `training.train` would run, on a GPU, for these settings."""
     if settings.DATASET not in DATASETS:
         raise ValueError(
-            "DATASET is {!r}: the audit reads no data, choose one of {}.".format(
-                settings.DATASET, ", ".join(DATASETS)
-            )
+            f"DATASET is {settings.DATASET!r}: the audit reads no data, choose one of "
+            f"{', '.join(DATASETS)}."
         )
     image_shape, classes = DATASETS[settings.DATASET]
     if settings.IMAGE_SIZE:
@@ -378,7 +363,7 @@ def audit_settings(build_model: partial, settings, objective=CLASSIFICATION) -> 
         )
     # As on a GPU: one pass at once, of the whole batch unless the settings say otherwise.
     settings.MICRO_BATCH_SIZE = max(settings.MICRO_BATCH_SIZE, 0)
-    step = training_step_for(model, settings, objective, at_once=1)
+    step = training_step_for(model, settings, objective, passes_at_once=1)
     return audit_training_step(step, image_shape, classes, mixes_labels(settings.AUGMENTATIONS))
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from backend import environment
 from datasets import npz_files
 from reports.figures import GREEN, WRONG, new_figure, plain, save_png
-from training.settings import run
+from training.script import run
 
 SHOWN_CLASSES = 5
 SAMPLES = "samples.png"

@@ -44,7 +44,7 @@ from tools.vit_analysis import (
     principal_components,
     token_grid_of,
 )
-from training.settings import run
+from training.script import run
 
 PICTURES = "pictures"
 NUMBER_OF_FILTERS = 28

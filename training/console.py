@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 from backend.environment import no_gpu_advice
 from backend.runtime import device_name, has_gpu, runtime_name
+from datasets.dataset import Dataset
+from training.progress import Progress
 
 LINE = "=" * 78
 
@@ -27,67 +29,58 @@ def warning(title: str, text: str) -> None:
     _say("\n".join(["!" * 78] + rows + ["!" * 78]))
 
 
-def announce(run) -> None:
-    """Print what a training.Run is about to train, on what, with which data."""
-    settings, dataset = run.settings, run.dataset
-    micro = run.step.micro_batch_size
+def announce(
+    program: str,
+    dataset_name: str,
+    dataset: Dataset,
+    training_images: int,
+    validation_images: int,
+    augmentations: Sequence[str],
+    model_name: str,
+    parameters: int,
+    optimisation: str,
+    epochs: int,
+    steps_per_epoch: int,
+    time_limit_minutes: float,
+) -> None:
+    """Print what is about to be trained, on what, with which data; warn of what is missing.
+
+    dataset_name is the data set that was asked for, for which `dataset` may be a stand-in.
+    """
+    shape = " x ".join(map(str, dataset.image_shape))
+    limit = f", at most {time_limit_minutes:g} minutes" if time_limit_minutes else ""
     banner(
         {
-            "script": settings.program,
+            "script": program,
             "device": device_name(),
             "runtime": runtime_name(),
-            "data": "{}: {:,} to train, {:,} to validate, {:,} to test; {}, {} classes".format(
-                dataset.name,
-                len(run.training_indices),
-                len(run.validation_indices),
-                len(dataset.x_test),
-                " x ".join(map(str, dataset.image_shape)),
-                dataset.number_of_classes,
-            ),
-            "augmentation": sentence_list(settings.AUGMENTATIONS),
-            "model": "{}, {:,} parameters".format(run.model_description["builder"], run.parameters),
-            "optimisation": "{}, rate {:g} ({}), batch {}{}{}".format(
-                settings.OPTIMIZER,
-                settings.LEARNING_RATE,
-                settings.SCHEDULE,
-                settings.BATCH_SIZE,
-                f" in pieces of {micro}" if micro < settings.BATCH_SIZE else "",
-                ", float16" if settings.MIXED_PRECISION else "",
-            ),
-            "steps": "{} epochs of {}{}".format(
-                settings.EPOCHS,
-                run.progress.steps_per_epoch,
-                f", at most {settings.TIME_LIMIT_MINUTES:g} minutes"
-                if settings.TIME_LIMIT_MINUTES
-                else "",
-            ),
+            "data": f"{dataset.name}: {training_images:,} to train, {validation_images:,} to "
+            f"validate, {len(dataset.x_test):,} to test; {shape}, "
+            f"{dataset.number_of_classes} classes",
+            "augmentation": sentence_list(augmentations),
+            "model": f"{model_name}, {parameters:,} parameters",
+            "optimisation": optimisation,
+            "steps": f"{epochs} epochs of {steps_per_epoch}{limit}",
         }
     )
     if not has_gpu():
         warning("no GPU found: training on the CPU", no_gpu_advice())
     if dataset.is_stand_in:
-        warning("stand-in data: this is not " + settings.DATASET, "\n".join(dataset.notes))
+        warning(f"stand-in data: this is not {dataset_name}", "\n".join(dataset.notes))
     else:
         for note in dataset.notes:
-            line("note: " + note)
+            line(f"note: {note}")
 
 
 def conclude(results: dict[str, Any], weights: Path, report: Path) -> None:
     """Print what came out of a run, and where it lies."""
     banner(
         {
-            "test accuracy": "{:.2f} %   (top-5 {:.2f} %, loss {:.3f}), weights of epoch {}".format(
-                100 * results["test_accuracy"],
-                100 * results["test_top5_accuracy"],
-                results["test_loss"],
-                results["best_epoch"],
-            ),
-            "trained": "{} epochs, {:,} images, {:.1f} minutes, {:,.0f} images/s".format(
-                results["epochs"],
-                results["images_seen"],
-                results["train_minutes"],
-                results["images_per_second"],
-            ),
+            "test accuracy": f"{100 * results['test_accuracy']:.2f} %   "
+            f"(top-5 {100 * results['test_top5_accuracy']:.2f} %, loss "
+            f"{results['test_loss']:.3f}), weights of epoch {results['best_epoch']}",
+            "trained": f"{results['epochs']} epochs, {results['images_seen']:,} images, "
+            f"{results['train_minutes']:.1f} minutes, {results['images_per_second']:,.0f} images/s",
             "weights": str(weights),
             "report": str(report),
         }
@@ -102,35 +95,38 @@ def line(text: str) -> None:
 
 def epoch_line(row: dict[str, float], epochs: int, is_best: bool, seconds_left: float) -> None:
     """Print the row of the history that an epoch has ended with."""
+    best = " best" if is_best else "     "
     line(
-        "epoch {:>3.0f}/{}  loss {:.3f}  accuracy {:>4.1f} %  |  validation: loss {:.3f}  "
-        "accuracy {:>4.1f} %{}  |  rate {:.2g}  {:,.0f} images/s  {} left".format(
-            row["epoch"],
-            epochs,
-            row["loss"],
-            100 * row["accuracy"],
-            row["validation_loss"],
-            100 * row["validation_accuracy"],
-            " best" if is_best else "     ",
-            row["learning_rate"],
-            row["images_per_second"],
-            duration(seconds_left),
-        )
+        f"epoch {row['epoch']:>3.0f}/{epochs}  loss {row['loss']:.3f}  "
+        f"accuracy {100 * row['accuracy']:>4.1f} %  |  validation: "
+        f"loss {row['validation_loss']:.3f}  "
+        f"accuracy {100 * row['validation_accuracy']:>4.1f} %{best}  |  "
+        f"rate {row['learning_rate']:.2g}  {row['images_per_second']:,.0f} images/s  "
+        f"{duration(seconds_left)} left"
     )
 
 
-def progress_bar(epoch: int, epochs: int, images: int, done: int) -> tqdm:
-    """Return a bar over the images of an epoch, with images/s and the time left."""
+def progress_bar(progress: Progress) -> tqdm:
+    """Return a bar over the images of the running epoch, with images/s and the time left."""
     on_terminal = sys.stderr.isatty()
     return tqdm(
-        desc=f"epoch {epoch}/{epochs}",
-        total=images,
-        initial=done,
+        desc=f"epoch {progress.epoch + 1}/{progress.epochs}",
+        total=progress.steps_per_epoch * progress.batch_size,
+        initial=progress.step * progress.batch_size,
         unit=" images",
         leave=False,
         # A log file gets a line now and then instead of a moving bar.
         mininterval=0.2 if on_terminal else 60,
         dynamic_ncols=on_terminal,
+    )
+
+
+def advance(bar: tqdm, progress: Progress) -> None:
+    """Move the bar on by the step that was just counted."""
+    bar.update(progress.batch_size)
+    bar.set_postfix_str(
+        f"loss {progress.mean_loss:.3f}, accuracy {100 * progress.mean_accuracy:.1f} %",
+        refresh=False,
     )
 
 

@@ -1,13 +1,14 @@
-"""The constants of every training script that does not set them itself.
+"""The constants that every training script has, unless it sets them itself.
 
 A script's own constants come first; what it leaves out is taken from here, so that a recipe shows
-only what makes it different. Each constant is also a flag of the script: BATCH_SIZE is
---batch-size.
+only what makes it different. Each constant is also a flag of the script (BATCH_SIZE is
+--batch-size), and its comment is the help of that flag: a script that repeats a constant inherits
+the comment, or replaces it by a sharper one.
 """
 
-# Device
 from __future__ import annotations
 
+# Device
 DML_VISIBLE_DEVICES = "0"  # the DirectX 12 adapter that trains, from 0; "" = TensorFlow decides
 
 # Data
@@ -22,14 +23,14 @@ AUGMENTATIONS = ("random_flip", "random_crop(padding=4)")  # see data_augmentati
 INITIAL_RUN = ""  # a run, or a folder of runs, whose weights the model starts from; not its head
 
 # Optimisation
-OPTIMIZER = "adam"  # adam, adamw (decoupled weight decay) or sgd (with MOMENTUM)
+OPTIMIZER = "adam"  # the update rule; adamw has decoupled weight decay, sgd MOMENTUM
 LEARNING_RATE = 0.001  # the highest rate of the schedule
 MOMENTUM = 0.9  # of sgd
 WEIGHT_DECAY = 0.0  # of adamw and sgd: share of a weight that rate 1 would remove per step
 LABEL_SMOOTHING = 0.0  # probability mass spread over all classes
 GRADIENT_CLIP_NORM = 0.0  # longest gradient, over all variables together; 0 = no limit
 EMA_DECAY = 0.0  # averages the weights over about 1 / (1 - EMA_DECAY) steps; 0 = off
-SCHEDULE = "plateau"  # plateau, cosine, exponential or constant
+SCHEDULE = "plateau"  # how the rate changes over the run
 PATIENCE = 10  # plateau: epochs without better validation accuracy before the rate is halved
 WARMUP_EPOCHS = 0.0  # cosine, exponential, constant: epochs in which the rate rises linearly
 WARMUP_LEARNING_RATE = 0.0  # the rate that the warm-up starts from

@@ -1,7 +1,7 @@
 """Distillation: a student model learns the labels and, beside them, the answers of a teacher.
 
 Teacher and student are one Functional model during training, so the teacher sees the very view of
-an image that the student sees, and the step stays the ordinary one. What is saved, judged and
+an image that the student sees, and the step stays the ordinary one. What is saved, validated and
 tested is the student alone.
 
 Methods: hard labels, Touvron et al. 2020, DeiT (arXiv 2012.12877), section 4, equation 3, with its
@@ -11,11 +11,9 @@ section 2.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from backend.runtime import keras, tf
-from storage.trained_run import FinishedRun
 from training.step import cross_entropy
 
 KINDS = ("hard", "soft")
@@ -30,7 +28,7 @@ class Teacher(keras.layers.Layer):
         self.model.trainable = False
 
     def call(self, images):
-        # In inference mode: its batch normalisations shall not follow the student's batches.
+        # In inference mode: its batch normalisations must not follow the student's batches.
         return tf.stop_gradient(self.model(images, training=False))
 
     def get_config(self) -> dict[str, Any]:
@@ -52,9 +50,7 @@ class Distillation:
         teacher_share: float = 0.5,
     ):
         if kind not in KINDS:
-            raise ValueError(
-                "DISTILLATION is {!r}: choose one of {}.".format(kind, ", ".join(KINDS))
-            )
+            raise ValueError(f"DISTILLATION is {kind!r}: choose one of {', '.join(KINDS)}.")
         if not 0 <= teacher_share <= 1:
             raise ValueError(f"TEACHER_SHARE is {teacher_share}: it must be 0 to 1.")
         if not temperature > 0:
@@ -109,10 +105,3 @@ class Distillation:
     def logits(self, outputs) -> tf.Tensor:
         """Return the student's logits, (batch, classes)."""
         return 0.5 * (outputs[0] + outputs[1])
-
-
-def distillation_from(
-    folder: str | Path, kind: str, temperature: float, teacher_share: float
-) -> Distillation:
-    """Return the objective whose teacher is the model of a finished run (finished_runs.find)."""
-    return Distillation(FinishedRun(folder).model, kind, temperature, teacher_share)

@@ -30,12 +30,14 @@ def start_from(model: keras.Model, folder: str | Path) -> Path:
         if _shapes(own.get(name)) != _shapes(other.get(name))
     ]
     if differences:
-        message = "INITIAL_RUN is {}: its model is another one. {}.".format(
-            run.folder, "; ".join(differences)
+        message = (
+            f"INITIAL_RUN is {run.folder}: its model is another one. {'; '.join(differences)}."
         )
         if model.input_shape[1:3] != run.image_shape[:2]:
-            message += " Its images are {} x {} pixels, these {} x {}: IMAGE_SIZE resizes.".format(
-                *run.image_shape[:2] + model.input_shape[1:3]
+            there, here = run.image_shape[:2], model.input_shape[1:3]
+            message += (
+                f" Its images are {there[0]} x {there[1]} pixels, these {here[0]} x {here[1]}: "
+                "IMAGE_SIZE resizes."
             )
         raise ValueError(message)
     for name, weights in other.items():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from backend.optimizers import LearningRate
-from storage import files
+from storage.files import same_form
+from training.schedule import LearningRate
 
 # What a checkpoint keeps, besides what the schedule has seen.
 COUNTS = (
@@ -27,20 +27,27 @@ COUNTS = (
 
 
 class Progress:
-    """Counts epochs, steps, images and seconds of a run, and keeps the history of its epochs."""
+    """Counts epochs, steps, images and seconds of a run, and keeps the history of its epochs.
 
-    def __init__(self, settings, steps_per_epoch: int):
-        self.settings = settings
+    The run ends after so many epochs or time_limit_minutes, or when early_stopping_patience epochs
+    in a row were not better; 0 means no such limit.
+    """
+
+    def __init__(
+        self,
+        schedule: LearningRate,
+        epochs: int,
+        steps_per_epoch: int,
+        batch_size: int,
+        time_limit_minutes: float = 0.0,
+        early_stopping_patience: int = 0,
+    ):
+        self.schedule = schedule
+        self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
-        self.schedule = LearningRate(
-            settings.SCHEDULE,
-            settings.LEARNING_RATE,
-            settings.EPOCHS,
-            patience=settings.PATIENCE,
-            warmup_epochs=settings.WARMUP_EPOCHS,
-            warmup_learning_rate=settings.WARMUP_LEARNING_RATE,
-            decay_per_epoch=settings.DECAY_PER_EPOCH,
-        )
+        self.batch_size = batch_size
+        self.time_limit_minutes = time_limit_minutes
+        self.early_stopping_patience = early_stopping_patience
         # Epochs that have ended, and the steps, sums and seconds of the one that is running.
         self.epoch = self.step = 0
         self.loss_sum = self.accuracy_sum = self.epoch_seconds = 0.0
@@ -56,10 +63,10 @@ class Progress:
     @property
     def fraction_done(self) -> float:
         """0 to 1: the share of all steps or, under a time limit, of the time if that is more."""
-        by_steps = self.steps_done / (self.steps_per_epoch * self.settings.EPOCHS)
-        if not self.settings.TIME_LIMIT_MINUTES:
+        by_steps = self.steps_done / (self.steps_per_epoch * self.epochs)
+        if not self.time_limit_minutes:
             return by_steps
-        by_time = self.seconds / (60 * self.settings.TIME_LIMIT_MINUTES)
+        by_time = self.seconds / (60 * self.time_limit_minutes)
         return min(max(by_steps, by_time), 1.0)
 
     @property
@@ -75,7 +82,7 @@ class Progress:
     @property
     def is_out_of_time(self) -> bool:
         """Whether the time limit, if there is one, has passed."""
-        return 0 < 60 * self.settings.TIME_LIMIT_MINUTES <= self.seconds
+        return 0 < 60 * self.time_limit_minutes <= self.seconds
 
     @property
     def is_in_epoch(self) -> bool:
@@ -85,13 +92,13 @@ class Progress:
     @property
     def is_finished(self) -> bool:
         """Whether there is nothing left to train."""
-        if self.epoch >= self.settings.EPOCHS:
+        if self.epoch >= self.epochs:
             return True
         # An epoch that was begun before the run was stopped is always ended.
         if self.step:
             return False
         waited = self.epoch - self.best_epoch
-        return self.is_out_of_time or 0 < self.settings.EARLY_STOPPING_PATIENCE <= waited
+        return self.is_out_of_time or 0 < self.early_stopping_patience <= waited
 
     @property
     def mean_loss(self) -> float:
@@ -108,7 +115,7 @@ class Progress:
         self.step += 1
         self.loss_sum += loss
         self.accuracy_sum += accuracy
-        self.images_seen += self.settings.BATCH_SIZE
+        self.images_seen += self.batch_size
         self.epoch_seconds += seconds
         self.seconds += seconds
 
@@ -127,9 +134,7 @@ class Progress:
                 "validation_top5_accuracy": top5_accuracy,
                 "learning_rate": self.learning_rate,
                 "seconds": self.epoch_seconds,
-                "images_per_second": self.step
-                * self.settings.BATCH_SIZE
-                / max(self.epoch_seconds, 1e-9),
+                "images_per_second": self.step * self.batch_size / max(self.epoch_seconds, 1e-9),
             }
         )
         self.epoch += 1
@@ -155,8 +160,8 @@ class Progress:
         history = counts.get("history")
         return (
             isinstance(history, list)
-            and files.same_form(dict(counts, history=[]), dict(own["progress"], history=[]))
-            and files.same_form(state.get("schedule"), own["schedule"])
+            and same_form(dict(counts, history=[]), dict(own["progress"], history=[]))
+            and same_form(state.get("schedule"), own["schedule"])
             and 0 <= counts["step"] <= self.steps_per_epoch
             and 0 <= counts["epoch"] == len(history)
             # From the first epoch on there is a best one.

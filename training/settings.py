@@ -8,36 +8,65 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import io
-import math
 import os
-import sys
 import tokenize
 import types
-from typing import Any, Callable, Sequence
+from typing import Any, NamedTuple, Sequence
 
-from backend.device_errors import DeviceProblem
-from training import default_settings
+from storage.files import same_form
+from storage.run_folder import NEWEST
+from training import default_settings, optional_settings
+from training.ranges import RANGES
 
-NEWEST = "newest"
+# What may change between a run and its resumption: where things are, not what is computed.
+# A smaller MICRO_BATCH_SIZE is the same mathematics, and what helps where the memory was too small.
+FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATA_DIR", "MICRO_BATCH_SIZE")
+# What belongs to the command alone. (The adapter is chosen before settings.json can be read.)
+OF_THE_COMMAND = ("DML_VISIBLE_DEVICES", "OUTPUT_DIR", "RESUME")
 
 
-class Constant:
-    """One UPPER_CASE assignment of a script: its name, value, comment and group."""
+class Constant(NamedTuple):
+    """One UPPER_CASE assignment of a script: its name, value, comment and group.
 
-    def __init__(self, name: str, value: Any, comment: str, group: str):
-        self.name = name
-        self.value = value
-        self.comment = comment
-        self.group = group
+    is_declared: it bears an annotation, as a constant does that the project does not know yet.
+    """
+
+    name: str
+    value: Any
+    comment: str
+    group: str
+    is_declared: bool = False
 
     @property
     def flag(self) -> str:
         return "--" + self.name.lower().replace("_", "-")
 
 
-def read_constants(path: str) -> list[Constant]:
-    """Return the top-level UPPER_CASE constants of a Python file, with their comments, in order."""
+class Settings(types.SimpleNamespace):
+    """The constants of a run, one attribute each, and what is known of the command.
+
+    script is the script's name; program the command without flags; defaults the constants without
+    flags; given the names of those that had a flag.
+    """
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """All constants, by name, as JSON has them: tuples are lists."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in sorted(vars(self).items())
+            if name.isupper()
+        }
+
+
+def read_constants(path: str, values: dict[str, Any]) -> list[Constant]:
+    """Return the top-level UPPER_CASE constants of a Python file, in order.
+
+    Comments and groups come from the file, the values from `values`, which is the module's
+    namespace: they may be computed, or changed by whoever has imported it.
+    """
     with open(path, encoding="utf-8") as file:
         source = file.read()
     comments = {}
@@ -47,36 +76,104 @@ def read_constants(path: str) -> list[Constant]:
             comments[token.start[0]] = (token.string.lstrip("# "), own_line)
     constants, group = [], "Settings"
     headings = {line: text for line, (text, own_line) in comments.items() if own_line}
-    for node in ast.parse(source).body:
-        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
-            continue
-        name = node.targets[0].id
-        if not name.isupper():
-            continue
-        # The comment of a value over several lines stands at its last line.
-        last_line = max(getattr(child, "lineno", 0) for child in ast.walk(node))
-        lines = range(node.lineno, last_line + 2)
-        comment = next((comments[n][0] for n in lines if n in comments and not comments[n][1]), "")
-        group = headings.get(node.lineno - 1, group)
-        constants.append(Constant(name, ast.literal_eval(node.value), comment, group))
+    nodes = ast.parse(source).body
+    # Where the next statement begins. (Python 3.7 does not know where a statement ends.)
+    ends = [node.lineno for node in nodes[1:]] + [source.count("\n") + 2]
+    for node, end in zip(nodes, ends):
+        for name in _assigned_names(node):
+            lines = range(node.lineno, end)
+            found = (comments[n][0] for n in lines if n in comments and not comments[n][1])
+            group = headings.get(node.lineno - 1, group)
+            declared = isinstance(node, ast.AnnAssign)
+            constants.append(Constant(name, values[name], next(found, ""), group, declared))
     return constants
 
 
-def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None):
+def _assigned_names(node: ast.stmt) -> list[str]:
+    """Return the UPPER_CASE names that a statement assigns to."""
+    targets = getattr(node, "targets", [getattr(node, "target", None)])
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return []
+    names = [part.id for each in targets for part in ast.walk(each) if isinstance(part, ast.Name)]
+    return [name for name in names if name.isupper()]
+
+
+def module_constants(module) -> list[Constant]:
+    """Return the constants of an imported module."""
+    return read_constants(module.__file__, vars(module))
+
+
+def known_constants() -> dict[str, Constant]:
+    """Return all constants that the project knows, by name, with their comments."""
+    both = module_constants(default_settings) + module_constants(optional_settings)
+    return {constant.name: constant for constant in both}
+
+
+def script_constants(script: dict[str, Any]) -> list[Constant]:
+    """Return the constants of a script, its own first, then those that it leaves out.
+
+    script is the globals() of the script. Raises ValueError for a constant that the project does
+    not know, such as a misspelt one, and for a value of another type than the constant has.
+    """
+    known = known_constants()
+    own = []
+    for constant in read_constants(script["__file__"], script):
+        if constant.name in known:
+            inherited = known[constant.name]
+            comments = filter(None, (inherited.comment, constant.comment))
+            value = _value_of_type(constant, inherited.value)
+            constant = constant._replace(value=value, comment="; ".join(comments))
+        elif not constant.is_declared:
+            raise ValueError(_unknown(constant.name, known))
+        own.append(constant)
+    for name in script:
+        # `Epochs = 1` would be no constant, and go unnoticed.
+        if name.upper() in known and not name.isupper() and not callable(script[name]):
+            raise ValueError(_unknown(name, known))
+    named = {constant.name for constant in own}
+    inherited = [c for c in module_constants(default_settings) if c.name not in named]
+    return own + inherited
+
+
+def _unknown(name: str, known: dict[str, Constant]) -> str:
+    nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
+    return (
+        f"{name} is no constant of this project: the nearest is {nearest}. (A new one is declared "
+        f"with its type: {name.upper()}: int = ...)"
+    )
+
+
+def _value_of_type(constant: Constant, example: Any) -> Any:
+    """Return the value of a constant in the type of an example; ValueError if it has another."""
+    name, value = constant.name, constant.value
+    if isinstance(example, float) and type(value) is int:
+        return float(value)
+    if isinstance(example, tuple):
+        kind = type(example[0]) if example else None
+        fits = isinstance(value, (tuple, list)) and all(type(each) is kind for each in value)
+        if fits:
+            return tuple(value)
+    elif type(value) is type(example):
+        return value
+    raise ValueError(f"{name} is {value!r}: it must be {_type_in_words(example)}.")
+
+
+def _type_in_words(example: Any) -> str:
+    if isinstance(example, tuple):
+        words = {int: "whole numbers", str: "texts"}.get(type(example[0]), "values")
+        return f"a tuple of {words}, such as {example[:1]!r}"
+    words = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    return f"{words[type(example)]}, such as {example!r}"
+
+
+def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None) -> Settings:
     """Return the settings of a run: the script's constants, changed by the flags of its command.
 
     script is the globals() of the script; argv are the flags, by default those of the command
-    line. The result has one attribute for each constant, of the constant's type, and besides
-    `script`, the script's name, `program`, the command without flags, `defaults`, the constants
-    without flags, and `given`, the names of those that had a flag. A flag that does not exist or a
-    value of another type ends the program: one line, exit code 2.
+    line. A flag that does not exist or a value of another type ends the program: one line, exit
+    code 2. Raises ValueError for a constant that is unknown, of another type or out of range.
     """
-    own = read_constants(script["__file__"])
-    # A constant changed by whoever imported the script counts, not the text of the file.
-    for constant in own:
-        constant.value = script[constant.name]
-    named = {constant.name for constant in own}
-    inherited = [c for c in read_constants(default_settings.__file__) if c.name not in named]
+    constants = script_constants(script)
     # `python -m recipes.mnist` knows its name; `python train_cifar10.py` only its file.
     spec, file = script.get("__spec__"), script["__file__"]
     name = spec.name if spec else os.path.splitext(os.path.basename(file))[0]
@@ -85,81 +182,83 @@ def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None):
         description=(script["__doc__"] or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        # What was not given stays out of the result.
+        argument_default=argparse.SUPPRESS,
     )
     groups = {}
-    for constant in own + inherited:
+    for constant in constants:
         if constant.group not in groups:
             groups[constant.group] = parser.add_argument_group(constant.group)
         _add_flag(groups[constant.group], constant)
-    defaults = {constant.name: constant.value for constant in own + inherited}
-    settings = types.SimpleNamespace(**vars(parser.parse_args(argv)))
-    # What argparse leaves alone was not among the flags.
-    unset = argparse.Namespace(**dict.fromkeys(defaults, parser))
-    parsed = vars(parser.parse_args(argv, unset))
-    settings.given = {constant for constant, value in parsed.items() if value is not parser}
+    given = vars(parser.parse_args(argv))
+    settings = Settings(**{constant.name: constant.value for constant in constants})
+    settings.defaults = settings.constants
+    vars(settings).update(given)
+    settings.given = set(given)
     settings.script = name.rsplit(".", 1)[-1]
-    settings.program = "python -m " + name if "." in name else f"python {name}.py"
-    settings.defaults = {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
+    settings.program = f"python -m {name}" if "." in name else f"python {name}.py"
     check_ranges(settings)
     return settings
 
 
-def check_ranges(settings) -> None:
-    """Raise ValueError, naming the constant and what is accepted, for a number out of range."""
-    for names, accepts, accepted in (
-        ("LEARNING_RATE", lambda x: 0 < x < math.inf, "more than 0"),
-        ("BATCH_SIZE EPOCHS PATIENCE", lambda x: x >= 1, "at least 1"),
-        (
-            "WEIGHT_DECAY GRADIENT_CLIP_NORM WARMUP_EPOCHS WARMUP_LEARNING_RATE TIME_LIMIT_MINUTES "
-            "CHECKPOINT_MINUTES IMAGE_SIZE IMAGES_PER_CLASS EARLY_STOPPING_PATIENCE SEED",
-            lambda x: 0 <= x < 2**31,
-            "at least 0",
-        ),
-        ("MICRO_BATCH_SIZE", lambda x: x >= -1, "-1 or more"),
-        ("MOMENTUM EMA_DECAY LABEL_SMOOTHING", lambda x: 0 <= x < 1, "at least 0 and less than 1"),
-        ("VALIDATION_FRACTION", lambda x: 0 < x < 1, "more than 0 and less than 1"),
-        ("DECAY_PER_EPOCH", lambda x: 0 < x <= 1, "more than 0 and at most 1"),
-    ):
-        for name in names.split():
-            if not accepts(getattr(settings, name)):
-                raise ValueError(f"{name} is {getattr(settings, name)}: it must be {accepted}.")
+def check_ranges(settings: Settings) -> None:
+    """Raise ValueError, naming the constant and what is accepted, for a value out of range."""
+    for name, value in settings.constants.items():
+        if name in RANGES and not RANGES[name].accepts(value):
+            raise ValueError(f"{name} is {value!r}: it must be {RANGES[name].words}.")
 
 
-def run(main: Callable[[], Any]) -> None:
-    """Call main() and exit: bad input becomes one line on standard error and exit code 2.
+def merge_saved_settings(settings: Settings, saved: dict[str, Any], folder: str) -> Settings:
+    """Give settings the constants of a saved run; ValueError if something contradicts them.
 
-    What the device has ended becomes its explanation and exit code 1.
+    saved is the content of the run's settings.json, folder where the run is. A flag that is not
+    repeated is taken from the run. A flag with another value than the run has, or a constant edited
+    in the script since, would make it another run, and is named.
     """
-    try:
-        main()
-    except (ValueError, OSError) as problem:
-        sys.stderr.write(f"error: {_one_line(problem)}\n")
-        sys.exit(2)
-    except DeviceProblem as problem:
-        sys.stderr.write(f"error: {problem}\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped.\n")
-        sys.exit(130)
+    if saved.get("script") != settings.script:
+        raise ValueError(
+            f"The run in {folder} is of {saved.get('script')!r}, not of {settings.script}."
+        )
+    now, then, defaults_then = settings.constants, saved["constants"], saved["defaults"]
+    conflicts = [f"{name} is unknown now" for name in sorted(set(then) - set(now))]
+    for name, value in now.items():
+        if name in OF_THE_COMMAND or value == then.get(name):
+            continue
+        # A run older than the constant was made as the default makes it.
+        is_new = name not in then and name not in defaults_then
+        if is_new and value == settings.defaults.get(name):
+            continue
+        if not same_form(then.get(name), value):
+            conflicts.append(f"{name} is {value!r}, was {then.get(name)!r}")
+        elif name not in settings.given and value == defaults_then.get(name):
+            setattr(settings, name, then[name])
+        elif name not in FREE_TO_CHANGE:
+            conflicts.append(f"{name} is {value!r}, was {then[name]!r}")
+    if conflicts:
+        raise ValueError(
+            f"The run in {folder} cannot be resumed with other settings: {'; '.join(conflicts)}."
+        )
+    check_ranges(settings)
+    return settings
 
 
-def _one_line(message: Any) -> str:
+def one_line(message: Any) -> str:
+    """Return a message without line breaks."""
     # Values that users gave are part of messages, and may hold anything.
     return " ".join(str(message).split())
 
 
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message):
-        line = f"{self.prog}: error: {message} (--help lists all flags)"
-        self.exit(2, _one_line(line) + "\n")
+        self.exit(2, one_line(f"{self.prog}: error: {message} (--help lists all flags)") + "\n")
 
 
 def _add_flag(group, constant: Constant) -> None:
-    options = dict(
-        dest=constant.name,
-        default=constant.value,
-        help=f"{constant.comment} (default: {constant.value})".replace("%", "%%").strip(),
-    )
+    choices = RANGES[constant.name].choices if constant.name in RANGES else ()
+    unsaid = any(choice not in constant.comment for choice in choices)
+    text = constant.comment + (f"; {', '.join(choices)}" if unsaid else "")
+    text += f" (default: {constant.value})"
+    options = dict(dest=constant.name, help=text.replace("%", "%%").strip())
     if constant.name == "RESUME":
         options.update(nargs="?", const=NEWEST, metavar="DIR")
     elif isinstance(constant.value, bool):

@@ -7,11 +7,12 @@ a resumed run equal to one that never stopped.
 
 from __future__ import annotations
 
+from typing import Callable, NamedTuple, Sequence
+
 import numpy as np
 
 from backend.layers import random_numbers_from
-from backend.loss_scaling import LossScale
-from backend.optimizers import clip_by_global_norm
+from backend.optimizers import LossScale, clip_by_global_norm
 from backend.runtime import keras, tf
 
 
@@ -53,6 +54,15 @@ class Classification:
 
 
 CLASSIFICATION = Classification()
+
+
+class Graph(NamedTuple):
+    """A graph that a training step runs: how often per step, and the arguments it takes."""
+
+    name: str
+    times: int
+    function: Callable
+    signature: tuple[tf.TensorSpec, ...]
 
 
 class TrainingStep:
@@ -101,7 +111,7 @@ class TrainingStep:
             self.gradient_sums = [
                 tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables
             ]
-        # Nothing in here branches on values, so that rewriting the sources would only take time.
+        # Nothing here branches on values, so AutoGraph would only cost time.
         self._whole_step = tf.function(self.whole_step, autograph=False)
         self._add_gradients = tf.function(self.add_gradients, autograph=False)
         self._update_from_sums = tf.function(self.update_from_sums, autograph=False)
@@ -211,7 +221,33 @@ class TrainingStep:
             for average, weight in zip(self.averages, self.model.weights):
                 average.assign_sub((average - weight) * (1.0 - decay))
 
-    def weights_to_judge(self) -> list[np.ndarray]:
+    def graphs(
+        self, image_shape: Sequence[int], number_of_classes: int, soft_labels: bool = False
+    ) -> list[Graph]:
+        """Return the graphs that one step consists of, with how often each runs.
+
+        image_shape is (height, width, channels). With soft_labels the labels are those of mixup
+        and cutmix, float32 (batch, number_of_classes), else int32 (batch,).
+        """
+        number, rate = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32)
+        images = tf.TensorSpec((self.images_at_once,) + tuple(image_shape), tf.uint8)
+        labels = tf.TensorSpec((self.images_at_once,), tf.int32)
+        if soft_labels:
+            labels = tf.TensorSpec((self.images_at_once, number_of_classes), tf.float32)
+        if not self.gradient_sums:
+            signature = (images, labels, number, rate)
+            return [Graph("training step", 1, self._whole_step, signature)]
+        pieces = self.batch_size // self.images_at_once
+        signature = (images, labels, number, number)
+        graphs = [
+            Graph("gradients", pieces, self._add_gradients, signature),
+            Graph("update", 1, self._update_from_sums, (number, rate)),
+        ]
+        if self.loss_scale:
+            graphs.append(Graph("overflow check", 1, self._size_of_sums, ()))
+        return graphs
+
+    def evaluation_weights(self) -> list[np.ndarray]:
         """Return the weights for validation and test: the averaged ones, if there are any."""
         return [weight.numpy() for weight in (self.averages or self.model.weights)]
 

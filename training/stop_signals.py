@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a wish that the training loop sees to, and elsewhere an end at once."""
+"""Ctrl-C and SIGTERM: finish the current step and save; outside training, exit at once."""
 
 from __future__ import annotations
 

@@ -31,10 +31,9 @@ from PIL import Image
 
 import train_cifar10
 from backend.runtime import keras
-from storage import run_folder
-from training import default_settings
-from training import train as train_module
-from training.settings import read_constants, run
+from training.script import run
+from training.settings import script_constants
+from training.trainer import Trainer
 
 LIMIT_SECONDS = 30
 TINY = (
@@ -106,7 +105,7 @@ class Fuzzer:
 
     def checkpoint(self):
         folder = self._stopped_run()
-        for path in (folder / run_folder.CHECKPOINT).iterdir():
+        for path in (folder / "checkpoint").iterdir():
             if self.random.random() < 0.5:
                 path.write_bytes(self._damaged(path.read_bytes()))
             else:
@@ -115,7 +114,7 @@ class Fuzzer:
 
     def settings(self):
         folder = self._stopped_run()
-        path = folder / run_folder.SETTINGS
+        path = folder / "settings.json"
         text = path.read_text()
         if self.random.random() < 0.3:
             path.write_bytes(self._damaged(text.encode()))
@@ -127,7 +126,7 @@ class Fuzzer:
 
     def weights(self):
         folder = self._copy_of_run()
-        path = folder / self.random.choice([run_folder.WEIGHTS] * 3 + [run_folder.SETTINGS])
+        path = folder / self.random.choice(["weights.h5"] * 3 + ["settings.json"])
         path.write_bytes(self._damaged(path.read_bytes()))
         return self.start + ["--initial-run", str(folder)], [folder.name, "INITIAL_RUN"]
 
@@ -162,7 +161,7 @@ class Fuzzer:
 
     def _stopped_run(self) -> pathlib.Path:
         folder = self._copy_of_run()
-        (folder / run_folder.RESULTS).unlink()
+        (folder / "results.json").unlink()
         return folder
 
     def _damaged(self, content: bytes) -> bytes:
@@ -265,7 +264,7 @@ class Fuzzer:
 
 ENDINGS = ("png", "jpg", "gif", "webp", "bmp", "txt")
 KINDS = ("npz", "images", "checkpoint", "settings", "weights", "flags")
-CONSTANTS = read_constants(train_cifar10.__file__) + read_constants(default_settings.__file__)
+CONSTANTS = script_constants(vars(train_cifar10))
 
 
 def outcome(command):
@@ -300,7 +299,7 @@ def fault(code, text, names, folder: pathlib.Path) -> str:
         return f"names neither file nor flag: {text}"
     rest = [str(path) for path in folder.glob("**/writing-*")]
     rest += [str(path) for path in (folder / "output").glob("*/*")]
-    return "left behind: {}".format(", ".join(rest)) if rest else ""
+    return f"left behind: {', '.join(rest)}" if rest else ""
 
 
 def main() -> None:
@@ -317,7 +316,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         fuzzer = Fuzzer(folder, options.seed)
-        train_module.Run.fit = lambda *arguments: accept()
+        Trainer.fit = lambda *arguments: accept()
         if hasattr(signal, "alarm"):
             signal.signal(signal.SIGALRM, lambda *arguments: hang())
         while sum(bad.values()) < options.inputs:

@@ -25,7 +25,8 @@ import h5py
 import numpy as np
 
 from datasets import synthetic
-from storage import checkpoints, files, run_folder
+from storage import checkpoints, files
+from storage.run_folder import RunFolder
 from tests.helpers import ROOT
 
 THREADS = "2"
@@ -153,7 +154,7 @@ class Process:
 
     def wait_for_checkpoint(self) -> None:
         """Wait until this process has saved something, or has ended."""
-        path = f"*/*/{run_folder.CHECKPOINT}/{checkpoints.LATEST}"
+        path = "*/*/checkpoint/latest.npz"
         while self.process.poll() is None:
             # The file may be between its two renames.
             with contextlib.suppress(FileNotFoundError):
@@ -163,7 +164,7 @@ class Process:
 
     def _epochs(self) -> int:
         """Return how many epochs the run has behind it."""
-        for path in self.output.glob("*/*/" + run_folder.HISTORY):
+        for path in self.output.glob("*/*/history.csv"):
             return path.read_text().count("\n") - 1
         return 0
 
@@ -183,31 +184,31 @@ class Process:
 
 def is_finished(output: pathlib.Path) -> bool:
     """Return whether a run has all that it is to leave behind."""
-    return bool(list(output.glob("*/*/" + run_folder.REPORT)))
+    return bool(list(output.glob("*/*/report.html")))
 
 
 def only_run_in(output: pathlib.Path) -> pathlib.Path:
     """Return the folder of the one run in output."""
-    return next(output.glob("*/*/" + run_folder.SETTINGS)).parent
+    return next(output.glob("*/*/settings.json")).parent
 
 
 def resumed(output: pathlib.Path, flags) -> Process:
     """Resume what was killed; if that was before it had a folder, there is nothing but to begin."""
-    if list(output.glob("*/*/" + run_folder.SETTINGS)):
+    if list(output.glob("*/*/settings.json")):
         return Process(output, ["--resume"])
     return Process(output, flags)
 
 
 def phase(output: pathlib.Path):
     """Return, in words, where a killed run had come to: one phrase, or more that go together."""
-    if not list(output.glob("*/*/" + run_folder.SETTINGS)):
+    if not list(output.glob("*/*/settings.json")):
         return ["no folder yet"]
     if is_finished(output):
         return ["the finished run, on its way out"]
     found = []
     if list(output.glob("*/*/**/" + files.UNFINISHED + "*")):
         found.append("a file half written")
-    folder = only_run_in(output) / run_folder.CHECKPOINT
+    folder = only_run_in(output) / "checkpoint"
     if (folder / checkpoints.PREVIOUS).exists() and not (folder / checkpoints.LATEST).exists():
         found.append("the moment between the two renames")
     checkpoint = checkpoints.load_checkpoint(folder)
@@ -222,10 +223,10 @@ def phase(output: pathlib.Path):
 def content(folder: pathlib.Path):
     """Return all that a finished run has computed, as name -> bytes."""
     found = {}
-    arrays, state, _ = checkpoints.load_checkpoint(folder / run_folder.CHECKPOINT)
+    arrays, state, _ = RunFolder(folder).load_checkpoint()
     for number, array in enumerate(arrays):
         found[f"checkpoint array {number}"] = array.tobytes()
-    with h5py.File(str(folder / run_folder.WEIGHTS), "r") as weights:
+    with h5py.File(str(RunFolder(folder).weights_h5), "r") as weights:
 
         def add(name, item):
             if isinstance(item, h5py.Dataset):
@@ -235,7 +236,7 @@ def content(folder: pathlib.Path):
     for row in state["progress"]["history"]:
         for name in set(row) - {"seconds", "images_per_second"}:
             found["{} of epoch {}".format(name, row["epoch"])] = repr(row[name]).encode()
-    results = files.read_json(folder / run_folder.RESULTS)
+    results = RunFolder(folder).read_results()
     for name in ("test_accuracy", "test_loss", "best_epoch", "epochs", "images_seen"):
         found[name] = repr(results[name]).encode()
     return found

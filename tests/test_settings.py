@@ -13,9 +13,14 @@ import pytest
 
 import train_cifar10
 import train_cifar100
+from backend.optimizers import OPTIMIZERS
 from tests.helpers import ROOT
 from training import default_settings
-from training.settings import read_constants, settings_from
+from training.distillation import KINDS
+from training.ranges import RANGES
+from training.schedule import SCHEDULES
+from training.settings import known_constants, script_constants, settings_from
+from vit_model import REPRESENTATIONS, STEMS
 
 SCRIPTS = [train_cifar10, train_cifar100]
 
@@ -34,7 +39,9 @@ def test_every_constant_is_a_flag_of_its_type(script):
         value = getattr(script, name, getattr(default_settings, name, None))
         assert defaults[name] == value, name
         flag = "--" + name.lower().replace("_", "-")
-        if isinstance(value, tuple):
+        if RANGES[name].choices:
+            argv, expected = [flag, RANGES[name].choices[-1]], RANGES[name].choices[-1]
+        elif isinstance(value, tuple):
             argv = [flag, "7"]
             expected = [type(value[0])("7")]
         elif isinstance(value, bool):
@@ -46,12 +53,80 @@ def test_every_constant_is_a_flag_of_its_type(script):
         assert type(vars(settings(*argv, script=script))[name]) in (type(value), list)
 
 
-def test_an_empty_constant_takes_numbers_and_names(tmp_path):
+def script_with(tmp_path, *lines):
+    """The namespace of a script of these lines."""
     path = tmp_path / "script.py"
-    path.write_text("WIDTHS = ()\nNAMES = ()\n")
-    script = {"__file__": str(path), "__doc__": "", "WIDTHS": (), "NAMES": ()}
+    path.write_text("\n".join(lines) + "\n")
+    script = {"__file__": str(path), "__doc__": ""}
+    exec(path.read_text(), script)
+    return script
+
+
+def test_an_empty_constant_takes_numbers_and_names(tmp_path):
+    script = script_with(tmp_path, "WIDTHS: tuple = ()", "NAMES: tuple = ()")
     settings = settings_from(script, ["--widths", "32", "16", "--names", "random_flip"])
     assert (settings.WIDTHS, settings.NAMES) == ([32, 16], ["random_flip"])
+
+
+def test_a_constant_inherits_its_comment_and_may_sharpen_it(tmp_path):
+    script = script_with(
+        tmp_path, "BATCH_SIZE = 8", "NUMBER_OF_LAYERS = 20  # 6n + 2", "", "SEED = 1"
+    )
+    comments = {constant.name: constant.comment for constant in script_constants(script)}
+    assert comments["BATCH_SIZE"] == "images per update of the weights"
+    assert comments["NUMBER_OF_LAYERS"] == "encoder blocks; 6n + 2"
+
+
+def test_a_constant_may_be_computed_and_a_whole_number_stand_for_a_float(tmp_path):
+    script = script_with(tmp_path, "EPOCHS = 1 + 1", "LEARNING_RATE = 5e-4 * 2", "MOMENTUM = 0")
+    settings = settings_from(script, [])
+    assert (settings.EPOCHS, settings.LEARNING_RATE, settings.MOMENTUM) == (2, 0.001, 0.0)
+    assert isinstance(settings.MOMENTUM, float)
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("EPOCH = 1", "EPOCH is no constant of this project: the nearest is EPOCHS"),
+        ("Epochs = 1", "Epochs is no constant of this project: the nearest is EPOCHS"),
+        ("epochs = 1", "the nearest is EPOCHS"),
+        ("WEIGTH_DECAY = 0.1", "the nearest is WEIGHT_DECAY"),
+        ("A, SPEED = 1, 2", "A is no constant"),
+        ("EPOCHS = 'ten'", "EPOCHS is 'ten': it must be a whole number, such as 100"),
+        ("EPOCHS = 1.5", "EPOCHS is 1.5: it must be a whole number"),
+        ("EPOCHS = True", "EPOCHS is True: it must be a whole number"),
+        ("SEED = None", "SEED is None: it must be a whole number"),
+        ("DATASET = 10", "DATASET is 10: it must be a text, such as 'cifar10'"),
+        (
+            "HEAD_HIDDEN_DIMS = (512)",
+            "HEAD_HIDDEN_DIMS is 512: it must be a tuple of whole numbers",
+        ),
+        ("AUGMENTATIONS = 'random_flip'", "AUGMENTATIONS is 'random_flip': it must be a tuple of"),
+        ("MIXED_PRECISION = 'yes'", "MIXED_PRECISION is 'yes': it must be True or False"),
+        ("OPTIMIZER = 'adamW'", "OPTIMIZER is 'adamW': it must be one of adam, adamw, sgd"),
+        ("STEM = 'conv'", "STEM is 'conv': it must be one of patches"),
+        ("HEAD_HIDDEN_DIMS = (0,)", "it must be a list of numbers 1 to 16384"),
+    ],
+)
+def test_a_constant_that_is_wrong_is_named(tmp_path, line, words):
+    with pytest.raises(ValueError) as refused:
+        settings_from(script_with(tmp_path, line), [])
+    assert words in str(refused.value)
+
+
+def test_every_constant_has_a_range_and_every_range_its_constant():
+    assert set(RANGES) == set(known_constants())
+
+
+def test_the_choices_are_those_of_the_code():
+    found = {name: RANGES[name].choices for name in RANGES if RANGES[name].choices}
+    assert found == {
+        "STEM": tuple(STEMS),
+        "REPRESENTATION": tuple(REPRESENTATIONS),
+        "OPTIMIZER": tuple(OPTIMIZERS),
+        "SCHEDULE": tuple(SCHEDULES),
+        "DISTILLATION": tuple(KINDS),
+    }
 
 
 def test_flags_that_were_given_are_told_from_defaults():
@@ -65,11 +140,10 @@ def test_help_shows_each_flag_with_the_comment_of_its_constant(capsys):
         settings("--help")
     assert stop.value.code == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
-    for path in (train_cifar10.__file__, default_settings.__file__):
-        for constant in read_constants(path):
-            assert constant.comment, constant.name
-            assert constant.flag + " " in text
-            assert re.sub(r"\s+", " ", constant.comment) in text
+    for constant in script_constants(vars(train_cifar10)):
+        assert constant.comment, constant.name
+        assert constant.flag + " " in text
+        assert constant.comment in text
 
 
 @pytest.mark.parametrize(
