@@ -1,18 +1,17 @@
 """How every figure of this project looks, and how it gets into a page or a file.
 
-Quiet axes, thin lines, the name written beside the curve instead of a legend, one colour per role.
-A figure in a page is SVG whose colours are CSS variables: it follows light and dark like the text.
+Quiet axes, thin lines, a label at the end of each curve instead of a legend, one colour per role.
+A figure in a page is SVG whose colours are CSS variables, so it follows the light or dark theme.
 
     figure, axes = new_figure(460, 240)
     draw_curves(axes, epochs, [("training", losses, TRAINING)])
-    page = "<style>" + FIGURE_CSS + "</style>" + figure_to_html(figure, "Loss per epoch")
+    svg = figure_to_svg(figure, "Loss per epoch")  # for a page with FIGURE_CSS
     save_png(figure, "loss.png")
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import re
 import warnings
@@ -21,6 +20,7 @@ from typing import Sequence
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator
@@ -73,6 +73,12 @@ STYLE = {
 }
 
 
+def css_colour(colour: str) -> str:
+    """Return a colour of the palette as CSS that follows light and dark, as FIGURE_CSS says."""
+    name = next(name for name, (light, _) in PALETTE.items() if light == colour)
+    return f"var(--{name}, {colour})"
+
+
 def _variables(theme: int) -> str:
     return "".join(f"--{name}:{colours[theme]};" for name, colours in PALETTE.items())
 
@@ -86,7 +92,6 @@ figure.figure svg {{ display: block; width: 100%; height: auto; fill: var(--ink)
   stroke-linejoin: round; overflow: visible; }}
 figure.figure svg text {{ font-family: inherit !important; }}
 figure.figure svg image {{ image-rendering: pixelated; }}
-figure.figure figcaption {{ color: var(--quiet); font-size: .8125rem; margin-top: .25rem; }}
 """
 
 
@@ -131,6 +136,21 @@ def set_title(axes, title: str, remark: str = "") -> None:
     """Write a title over the left end of the axes, and a quiet remark over the right end."""
     axes.set_title(plain(title), loc="left", fontsize=13, fontweight="bold", color=INK, pad=10)
     axes.set_title(plain(remark), loc="right", fontsize=11, color=QUIET, pad=10)
+
+
+def show_image(axes, image: np.ndarray, **options):
+    """Show an image without axes, at the upper end of its place.
+
+    image is (height, width) or (height, width, 1 or 3): pixels 0..255, or what the options of
+    Matplotlib's `imshow` say.
+    """
+    axes.grid(False)
+    axes.set_anchor("N")
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    options = {"cmap": "gray", "vmin": 0, "vmax": 255, **options}
+    return axes.imshow(image.squeeze(), interpolation="none", **options)
 
 
 def draw_curves(
@@ -194,11 +214,11 @@ def draw_curves(
     axes.set_ylim(low, high)
 
 
-def figure_to_svg(figure: Figure, description: str) -> str:
+def figure_to_svg(figure: Figure, description: str) -> Markup:
     """Return the figure as one `<svg>` element whose palette colours follow FIGURE_CSS.
 
     Args:
-      description: what the figure shows, for people who hear the page.
+      description: what the figure shows, for screen readers.
     """
     buffer = io.StringIO()
     # The salt makes the same figure the same bytes, and ids differ between figures of one page.
@@ -212,22 +232,14 @@ def figure_to_svg(figure: Figure, description: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r"<svg @ \1>", svg, count=1)
     label = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-    label += f'role="img" aria-label="{html.escape(description)}"'
+    label += f'role="img" aria-label="{escape(description)}"'
     svg = svg.replace("@", label, 1)
     # Group ids such as "axes_1" would repeat in every figure of a page; nothing refers to them.
     svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
     svg = re.sub(r"font-family: [^;\"]*; ?", "", svg)
-    for name, (light, _) in PALETTE.items():
-        svg = re.sub("(fill|stroke): " + light, rf"\1: var(--{name}, {light})", svg)
-    return re.sub(r"\n\s*", "\n", svg).strip()
-
-
-def figure_to_html(figure: Figure, description: str, caption: str = "") -> str:
-    """Return a `<figure>` element for a page that includes FIGURE_CSS; `caption` is plain text."""
-    svg = figure_to_svg(figure, description)
-    if caption:
-        svg += f"<figcaption>{html.escape(caption)}</figcaption>"
-    return f'<figure class="figure">{svg}</figure>'
+    for light, _ in PALETTE.values():
+        svg = re.sub("(fill|stroke): " + light, rf"\1: {css_colour(light)}", svg)
+    return Markup(re.sub(r"\n\s*", "\n", svg).strip())
 
 
 def image_to_uri(image: np.ndarray, largest_side: int = 96) -> str:

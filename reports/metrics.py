@@ -1,4 +1,4 @@
-"""What the answers of a classifier are worth: numbers from labels, logits and probabilities."""
+"""How good the predictions of a classifier are, from labels, logits and probabilities."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def accuracy_and_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
     """Return top-1 accuracy, top-5 accuracy (fractions) and mean cross-entropy.
 
-    logits (count, classes), labels (count,). With five classes or fewer, top-5 counts the classes
-    there are.
+    logits (count, classes), labels (count,). With five classes or fewer, top-5 accuracy is 1.
     """
     rows = np.arange(len(labels))
     shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
@@ -33,7 +32,7 @@ def accuracy_and_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[float, fl
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, number_of_classes: int
 ) -> np.ndarray:
-    """Count the test images of each true class (row) that got each answer (column).
+    """Count the test images of each true class (row) by their predicted class (column).
 
     Args:
       labels, predictions: class indices, shape (images,).
@@ -51,7 +50,7 @@ def confusion_matrix(
             "(images,)"
         )
     for name, indices in (("labels", labels), ("predictions", predictions)):
-        # An empty array is of type float64 unless someone said otherwise.
+        # np.asarray([]) is float64.
         if len(indices) and not np.issubdtype(indices.dtype, np.integer):
             raise ValueError(f"{name} are {indices.dtype}, expected integers")
         if len(indices) and not 0 <= indices.min() <= indices.max() < number_of_classes:
@@ -65,11 +64,11 @@ def confusion_matrix(
 
 
 def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of true accuracies that agree with `correct` right answers of `total`.
+    """Return Wilson's confidence interval of an accuracy: `correct` predictions of `total`.
 
-    Unlike mean +- 1.96 standard errors it is sound near 0 and 1 and for small classes; without
-    any answers it is (0, 1). Source: E. B. Wilson, "Probable Inference, the Law of Succession,
-    and Statistical Inference", 1927; recommended by Brown, Cai and DasGupta, 2001.
+    Unlike the mean +- 1.96 standard errors it is sound near 0 and 1 and for few images; of none it
+    is (0, 1). Source: E. B. Wilson, "Probable Inference, the Law of Succession, and
+    Statistical Inference", 1927; recommended by Brown, Cai and DasGupta, 2001.
 
     Raises:
       ValueError: `correct` is not in 0..total, or `confidence` not between 0 and 1.
@@ -96,7 +95,7 @@ def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> t
 def most_confident_mistakes(
     labels: np.ndarray, probabilities: np.ndarray, count: int = NUMBER_OF_MISTAKES
 ) -> np.ndarray:
-    """Return the indices of the wrong answers given with the highest probability, highest first."""
+    """Return the indices of the wrong predictions of the highest probability, highest first."""
     predictions = probabilities.argmax(axis=-1)
     confidences = probabilities.max(axis=-1)
     wrong = np.flatnonzero((predictions != labels) & np.isfinite(confidences))
@@ -111,5 +110,7 @@ def most_confused_pairs(
     fullest = np.argsort(-errors, axis=None, kind="stable")[:count]
     pairs = [divmod(int(cell), len(matrix)) for cell in fullest]
     return [
-        (true, answer, int(errors[true, answer])) for true, answer in pairs if errors[true, answer]
+        (true, predicted, int(errors[true, predicted]))
+        for true, predicted in pairs
+        if errors[true, predicted]
     ]

@@ -5,37 +5,34 @@
 Each RUN_DIR is a run's folder, or a folder of runs: then the newest finished one. All must have
 been tested on the same images.
 
-Accuracies have Wilson's 95 % intervals. Whether a difference is significant is McNemar's test
-("Note on the sampling error of the difference between correlated proportions or percentages", 1947)
-in its exact form: of the test images that one model gets right and the other wrong, each would have
-half if the two were equally good.
+Accuracies have Wilson's 95 % intervals. Whether a difference is significant is decided by McNemar's
+test ("Note on the sampling error of the difference between correlated proportions or percentages",
+1947) in its exact form: if two models were equally good, each would be the correct one for half of
+the test images that only one of them classifies correctly.
 """
 
 from __future__ import annotations
 
-import argparse
-import html
 import math
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from backend import environment
 from reports.figures import (
-    FIGURE_CSS,
     LINE,
     SERIES,
-    figure_to_html,
-    image_to_uri,
+    css_colour,
+    figure_to_svg,
     new_figure,
     plain,
     set_title,
 )
 from reports.metrics import wilson_interval
-from reports.report import PAGE_CSS
-from storage.files import write_text
+from reports.pages import write_page
+from reports.report import Mistake, mistakes
+from tools.command_line import finished_run, tool_parser
 from training.script import run
 
 SIGNIFICANCE = 0.05
@@ -43,26 +40,17 @@ SHOWN_CLASSES = 20
 SHOWN_IMAGES = 12
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-CSS = """
-.runs { width: 100%; } .runs td, .runs th { white-space: nowrap; padding: .375rem 1rem .375rem 0; }
-.runs thead th { color: var(--quiet); } .number { text-align: right; }
-.scroll { overflow-x: auto; margin-top: 1.5rem; }
-.key { display: inline-block; min-width: 1.5rem; font-weight: 700; }
-h3 { font-size: 1rem; font-weight: 600; margin: 2rem 0 .75rem; }
-"""
 
-
-class Contestant(NamedTuple):
-    """A run with what it answered: `is_right` and `predictions` are (test images,)."""
+class ComparedRun(NamedTuple):
+    """A run with its predictions for the test images, each array (images,) or (images, classes)."""
 
     letter: str
     name: str
-    results: dict
-    history: list[dict]
+    results: dict[str, Any]
+    history: list[dict[str, float]]
     parameters: int
     multiply_adds: int
-    predictions: np.ndarray
-    confidences: np.ndarray
+    probabilities: np.ndarray
     is_right: np.ndarray
 
     @property
@@ -70,20 +58,69 @@ class Contestant(NamedTuple):
         return float(self.is_right.mean())
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy."""
+        return wilson_interval(int(self.is_right.sum()), len(self.is_right))
+
+    @property
     def colour(self) -> str:
         return SERIES[LETTERS.index(self.letter) % len(SERIES)]
+
+    @property
+    def css_colour(self) -> str:
+        return css_colour(self.colour)
+
+
+class Comparison(NamedTuple):
+    """Whether one run is better than another: McNemar's p-value, and whether it is small enough.
+
+    only_better and only_worse count the test images that only this one of the two gets right.
+    """
+
+    better: ComparedRun
+    worse: ComparedRun
+    only_better: int
+    only_worse: int
+    p: float
+    is_significant: bool
+
+    @property
+    def question(self) -> str:
+        return f"{self.better.letter} better than {self.worse.letter}?"
+
+    @property
+    def difference_in_points(self) -> str:
+        return f"{100 * (self.better.accuracy - self.worse.accuracy):+.2f} points"
+
+    @property
+    def p_in_words(self) -> str:
+        return f"{self.p:.2g}" if self.p >= 1e-12 else "less than 1e-12"
+
+    @property
+    def answer(self) -> str:
+        return "yes" if self.is_significant else "no: this may be chance"
+
+
+class Disagreement(NamedTuple):
+    """The `count` test images that one run classifies correctly and another does not."""
+
+    winner: ComparedRun
+    loser: ComparedRun
+    count: int
+    mistakes: list[Mistake]
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
     """Return the two-sided p-value of McNemar's exact test.
 
-    first_only images are right for the first model only, second_only for the second only. p is the
-    probability that fair coins, one for each of these images, fall as unevenly as that or more so.
+    first_only images are classified correctly by the first model only, second_only by the second
+    only. p is the probability that as many tosses of a fair coin split at least as unevenly.
+    Raises ValueError for negative counts.
     """
     total, fewer = first_only + second_only, min(first_only, second_only)
-    if min(first_only, second_only) < 0:
+    if fewer < 0:
         raise ValueError(f"{first_only} and {second_only}: counts cannot be negative.")
-    # By logarithms, because 2 ** total has no place in a float.
+    # By logarithms, because 2 ** total does not fit into a float.
     logarithms = [
         math.lgamma(total + 1)
         - math.lgamma(heads + 1)
@@ -95,9 +132,9 @@ def mcnemar(first_only: int, second_only: int) -> float:
 
 
 def multiply_adds(model) -> int:
-    """Return the multiplications with addition that one image takes: matrix products, convolutions.
+    """Return the multiply-adds of matrix products and convolutions for one image.
 
-    Two of what is usually called a FLOP. Everything else, such as norms, is a few percent.
+    One is two FLOPs. Everything else, such as norms, adds a few percent.
     """
     from backend.runtime import tf
 
@@ -119,120 +156,73 @@ def multiply_adds(model) -> int:
     return total
 
 
-def read_contestants(folders: Sequence[str], data_dir: str):
-    """Return the contestants, best first, with test images, labels and class names.
+def read_runs(folders: Sequence[str], data_dir: str = ""):
+    """Return the runs, best first, with test images, labels and class names.
 
     Raises ValueError where the runs were not tested on the same images.
     """
-    from storage.trained_run import FinishedRun
-
     if not 2 <= len(folders) <= len(LETTERS):
         raise ValueError(f"{len(folders)} runs: give 2 to {len(LETTERS)}.")
-    contestants, images, labels, names = [], None, None, None
+    runs, first, test_set = [], None, None
     for folder in folders:
-        finished = FinishedRun(folder)
+        finished = finished_run(folder)
         dataset = finished.dataset(data_dir)
-        if labels is None:
-            images, labels, names = dataset.x_test, dataset.y_test, dataset.class_names
-            first = finished
-        same = np.array_equal(labels, dataset.y_test) and names == dataset.class_names
-        if same and images.shape == dataset.x_test.shape:
-            same = np.array_equal(images, dataset.x_test)
-        if not same:
+        if test_set is None:
+            first, test_set = finished, dataset
+        elif not _have_same_test_images(test_set, dataset):
             raise ValueError(
-                "{} and {} were not tested on the same images: {} and {}.".format(
-                    first.folder, finished.folder, first.results["dataset"], dataset.name
-                )
+                f"{first.folder} and {finished.folder} were not tested on the same images: "
+                f"{first.results['dataset']} and {dataset.name}."
             )
         probabilities = finished.probabilities(dataset.x_test)
-        predictions = probabilities.argmax(axis=1)
-        contestants.append(
-            Contestant(
+        runs.append(
+            ComparedRun(
                 letter="",
                 name=finished.name,
                 results=finished.results,
                 history=finished.history(),
                 parameters=int(finished.results["parameters"]),
                 multiply_adds=multiply_adds(finished.model),
-                predictions=predictions,
-                confidences=probabilities.max(axis=1),
-                is_right=predictions == labels,
+                probabilities=probabilities,
+                is_right=probabilities.argmax(axis=1) == dataset.y_test,
             )
         )
-    contestants.sort(key=lambda contestant: -contestant.accuracy)
-    contestants = [c._replace(letter=letter) for letter, c in zip(LETTERS, contestants)]
-    return contestants, images, labels, names
+    runs.sort(key=lambda each: -each.accuracy)
+    runs = [each._replace(letter=letter) for letter, each in zip(LETTERS, runs)]
+    return runs, test_set.x_test, test_set.y_test, test_set.class_names
 
 
-def verdict(better: Contestant, worse: Contestant, comparisons: int) -> list[str]:
-    """Return a row of the table of differences: who, by how much, p, and the answer in words."""
+def _have_same_test_images(first, second) -> bool:
+    return (
+        first.class_names == second.class_names
+        and np.array_equal(first.y_test, second.y_test)
+        and np.array_equal(first.x_test, second.x_test)
+    )
+
+
+def compare(better: ComparedRun, worse: ComparedRun, comparisons: int = 1) -> Comparison:
+    """Return whether the difference of two runs is significant, as one of several comparisons."""
     only_better = int((better.is_right & ~worse.is_right).sum())
     only_worse = int((worse.is_right & ~better.is_right).sum())
     p = mcnemar(only_better, only_worse)
     # Of many comparisons some would look significant by chance: Bonferroni.
-    is_significant = p < SIGNIFICANCE / comparisons
-    answer = "yes" if is_significant else "no: this may be chance"
-    return [
-        f"{better.letter} better than {worse.letter}?",
-        f"{100 * (better.accuracy - worse.accuracy):+.2f} points",
-        f"{only_better:,}",
-        f"{only_worse:,}",
-        f"{p:.2g}" if p >= 1e-12 else "less than 1e-12",
-        answer,
-    ]
+    return Comparison(better, worse, only_better, only_worse, p, p < SIGNIFICANCE / comparisons)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[int]) -> str:
-    """Return a table; columns of `words` are aligned left, those of numbers right."""
-
-    def row(cells, tag):
-        return "<tr>{}</tr>".format(
-            "".join(
-                "<{0}{1}>{2}</{0}>".format(tag, "" if i in words else ' class="number"', cell)
-                for i, cell in enumerate(cells)
-            )
-        )
-
-    body = "".join(row(cells, "td") for cells in rows)
-    table = '<table class="runs"><thead>{}</thead><tbody>{}</tbody></table>'
-    return '<div class="scroll">{}</div>'.format(table.format(row(head, "th"), body))
+def compare_all(runs: Sequence[ComparedRun]) -> list[Comparison]:
+    """Return the comparison of every pair of runs; runs are sorted, best first."""
+    pairs = list(combinations(runs, 2))
+    return [compare(better, worse, len(pairs)) for better, worse in pairs]
 
 
-def _key(contestant: Contestant) -> str:
-    return f'<span class="key" style="color:{contestant.colour}">{contestant.letter}</span>'
-
-
-def _runs_table(contestants: Sequence[Contestant]) -> str:
-    head = ["run", "test accuracy", "95 % interval", "parameters", "FLOPs per image", "epochs"]
-    head += ["images/s", "minutes", "device"]
-    rows = []
-    for each in contestants:
-        low, high = wilson_interval(int(each.is_right.sum()), len(each.is_right))
-        rows.append(
-            [
-                # In two lines, or the table would be wider than the page.
-                _key(each) + "<br>".join(html.escape(each.name).split("/")),
-                f"<b>{100 * each.accuracy:.2f} %</b>",
-                f"{100 * low:.2f} to {100 * high:.2f} %",
-                f"{each.parameters:,}",
-                f"{2 * each.multiply_adds / 1e6:,.1f} M",
-                "{}".format(each.results["epochs"]),
-                "{:,.0f}".format(each.results["images_per_second"]),
-                "{:,.1f}".format(each.results["train_minutes"]),
-                html.escape(str(each.results["device"])),
-            ]
-        )
-    return _table(head, rows, words=(0, 8))
-
-
-def loss_figure(contestants: Sequence[Contestant], note: str):
+def loss_figure(runs: Sequence[ComparedRun], note: str):
     """Return the validation loss of all runs over the minutes of training."""
     figure, axes = new_figure(760, 320, note=note)
-    for each in contestants:
+    for each in runs:
         minutes = np.cumsum([row["seconds"] for row in each.history]) / 60
         losses = [row["validation_loss"] for row in each.history]
         marker = "o" if len(losses) < 3 else None
-        label = "{}  {}".format(each.letter, each.name.split("/")[0])
+        label = f"{each.letter}  {each.name.split('/')[0]}"
         axes.plot(minutes, losses, color=each.colour, marker=marker, label=plain(label))
     axes.set_xlabel("minutes of training")
     axes.set_xlim(left=0)
@@ -241,24 +231,23 @@ def loss_figure(contestants: Sequence[Contestant], note: str):
     return figure
 
 
-def class_figure(contestants, labels: np.ndarray, class_names: Sequence[str], note: str):
+def class_figure(
+    runs: Sequence[ComparedRun], labels: np.ndarray, class_names: Sequence[str], note: str
+):
     """Return accuracy per class, one bar for each run; of many classes, the most different ones."""
     shares = np.array(
         [
-            [
-                each.is_right[labels == c].mean() if (labels == c).any() else 0
-                for each in contestants
-            ]
+            [each.is_right[labels == c].mean() if (labels == c).any() else 0 for each in runs]
             for c in range(len(class_names))
         ]
     )
     order = np.argsort(-np.ptp(shares, axis=1), kind="stable")[:SHOWN_CLASSES]
     order = order[np.argsort(shares[order].mean(axis=1), kind="stable")]
-    height = 0.8 / len(contestants)
-    figure, axes = new_figure(760, 60 + len(order) * (12 + 11 * len(contestants)), note=note)
+    height = 0.8 / len(runs)
+    figure, axes = new_figure(760, 60 + len(order) * (12 + 11 * len(runs)), note=note)
     places = np.arange(len(order))
-    for number, each in enumerate(contestants):
-        offset = (len(contestants) - 1) / 2 - number
+    for number, each in enumerate(runs):
+        offset = (len(runs) - 1) / 2 - number
         axes.barh(
             places + offset * height,
             100 * shares[order, number],
@@ -278,92 +267,65 @@ def class_figure(contestants, labels: np.ndarray, class_names: Sequence[str], no
     return figure
 
 
-def disagreements(winner: Contestant, loser: Contestant, images, labels, class_names) -> str:
-    """Return the images that one run gets right and the other wrong, surest mistakes first."""
+def disagreement(
+    winner: ComparedRun,
+    loser: ComparedRun,
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+) -> Disagreement:
+    """Return the images that one run gets right and the other wrong, confident mistakes first."""
     chosen = np.flatnonzero(winner.is_right & ~loser.is_right)
     count = len(chosen)
-    chosen = chosen[np.argsort(-loser.confidences[chosen], kind="stable")][:SHOWN_IMAGES]
-    tiles = [
-        f'<figure><img alt="test image {i}" '
-        f'src="{image_to_uri(images[i])}"><figcaption>{html.escape(class_names[labels[i]])}<br><span class="wrong">{html.escape(class_names[loser.predictions[i]])}</span>'
-        "</figcaption></figure>"
-        for i in chosen
-    ]
-    title = f"{winner.letter} right, {loser.letter} wrong: {count:,} images"
-    return '<h3>{}</h3><div class="mistakes">{}</div>'.format(title, "".join(tiles))
+    confidences = loser.probabilities[chosen].max(axis=1)
+    chosen = chosen[np.argsort(-confidences, kind="stable")][:SHOWN_IMAGES]
+    shown = mistakes(chosen, images, labels, loser.probabilities, class_names)
+    return Disagreement(winner, loser, count, shown)
 
 
-def page(contestants, images, labels, class_names) -> str:
-    """Return the page that compares the runs, as HTML."""
-    pairs = list(combinations(contestants, 2))
-    note = "stand-in data" if any(each.results.get("stand_in") for each in contestants) else ""
-    verdicts = [verdict(better, worse, len(pairs)) for better, worse in pairs]
-    head = [
-        "",
-        "difference",
-        "right only for the first",
-        "only for the second",
-        "p",
-        "significant?",
-    ]
-    correction = ""
-    if len(pairs) > 1:
-        correction = (
-            f" With {len(pairs)} comparisons, p has to be below "
-            f"{SIGNIFICANCE / len(pairs):.2g} (Bonferroni)."
-        )
-    best, second = contestants[:2]
-    parts = [
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Comparison of {len(contestants)} runs</title>",
-        f"<style>{FIGURE_CSS}{PAGE_CSS}{CSS}</style></head><body>",
-        "<h1>{} runs on the same {:,} test images{}</h1>".format(
-            len(contestants), len(labels), " of " + note if note else ""
-        ),
-        _runs_table(contestants),
-        "<h2>Is the difference significant?</h2><p>McNemar's exact test, on the images that only "
-        "one of the two gets right. It knows one training of each: another seed may differ by more."
-        f"{correction}</p>",
-        _table(head, verdicts, words=(0, 5)),
-        "<h2>Loss over time</h2>",
-        figure_to_html(loss_figure(contestants, note), "Validation loss over minutes"),
-        "<h2>Classes</h2>",
-        figure_to_html(class_figure(contestants, labels, class_names, note), "Accuracy per class"),
-        "<h2>Where they disagree</h2><p>The true class, and under it the wrong answer; the surest "
-        "mistakes first.</p>",
-        disagreements(best, second, images, labels, class_names),
-        disagreements(second, best, images, labels, class_names),
-        "</body></html>\n",
-    ]
-    return "\n".join(parts)
+def write_comparison(
+    path: str | Path,
+    runs: Sequence[ComparedRun],
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+) -> Path:
+    """Write the page that compares the runs, which are sorted, best first; return its path."""
+    note = "stand-in data" if any(each.results.get("stand_in") for each in runs) else ""
+    comparisons = compare_all(runs)
+    best, second = runs[:2]
+    test_set = (images, labels, class_names)
+    return write_page(
+        path,
+        "compare.html",
+        runs=runs,
+        note=note,
+        test_images=len(labels),
+        comparisons=comparisons,
+        significance=SIGNIFICANCE / len(comparisons),
+        losses=figure_to_svg(loss_figure(runs, note), "Validation loss over minutes"),
+        classes=figure_to_svg(class_figure(runs, labels, class_names, note), "Accuracy per class"),
+        disagreements=[
+            disagreement(best, second, *test_set),
+            disagreement(second, best, *test_set),
+        ],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Run the command line; return the page written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("compare", __doc__)
     parser.add_argument("runs", metavar="RUN_DIR", nargs="+", help="runs, or folders of runs")
-    parser.add_argument(
-        "--data-dir", default="", help="where the data set is, if not as in training"
-    )
     parser.add_argument("--output", default="compare.html", help="(default: compare.html)")
     arguments = parser.parse_args(argv)
-    environment.preflight()
-    environment.select_adapter(environment.DEFAULT_ADAPTER)
-    contestants, images, labels, class_names = read_contestants(arguments.runs, arguments.data_dir)
-    write_text(arguments.output, page(contestants, images, labels, class_names))
-    for each in contestants:
+    runs, *test_set = read_runs(arguments.runs, arguments.data_dir)
+    path = write_comparison(arguments.output, runs, *test_set)
+    for each in runs:
         print(f"{each.letter}  {100 * each.accuracy:.2f} %  {each.name}")
-    pairs = list(combinations(contestants, 2))
-    for better, worse in pairs:
-        question, difference, _, _, p, answer = verdict(better, worse, len(pairs))
-        print(f"{question}  {difference}, p = {p}: {answer}")
-    print(arguments.output)
-    return Path(arguments.output)
+    for each in compare_all(runs):
+        print(f"{each.question}  {each.difference_in_points}, p = {each.p_in_words}: {each.answer}")
+    print(path)
+    return path
 
 
 if __name__ == "__main__":
