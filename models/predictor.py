@@ -62,3 +62,9 @@ class Predictor:
         # Always the same shape: a new one would be traced again, and compiled again by DirectML.
         padded = np.concatenate([batch, np.zeros((missing,) + batch.shape[1:], batch.dtype)])
         return self.graph(tf.constant(padded)).numpy()[: len(batch)]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits, both (count, classes)."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

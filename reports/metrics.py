@@ -10,12 +10,6 @@ NUMBER_OF_MISTAKES = 24
 NUMBER_OF_PAIRS = 15
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities of logits, both (count, classes)."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def accuracy_and_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
     """Return top-1 accuracy, top-5 accuracy (fractions) and mean cross-entropy.
 

@@ -14,10 +14,9 @@ import numpy as np
 
 from backend.runtime import keras
 from datasets.dataset import Dataset, load_dataset
-from models.predictor import Predictor
+from models.predictor import Predictor, softmax
 from models.resnet import resnet
 from models.visual_tokens import visual_token_transformer
-from reports.metrics import softmax
 from storage.run_folder import RunFolder, folders_of_runs
 from vit_model import vision_transformer
 

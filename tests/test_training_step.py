@@ -8,8 +8,8 @@ from test_vit_model import small_model, some_images
 
 from backend.optimizers import optimizer_for
 from backend.runtime import keras, tf
-from models.predictor import Predictor
-from reports.metrics import accuracy_and_loss, softmax
+from models.predictor import Predictor, softmax
+from reports.metrics import accuracy_and_loss
 from training.step import TrainingStep, cross_entropy
 
 BATCH = 16

@@ -9,7 +9,8 @@ import numpy as np
 
 from backend.runtime import device_name, runtime_name, versions
 from datasets.dataset import training_batches
-from reports.metrics import accuracy_and_loss, softmax
+from models.predictor import softmax
+from reports.metrics import accuracy_and_loss
 from storage.run_folder import RunFolder
 from training import console
 from training.event_writer import EventWriter
