@@ -44,3 +44,11 @@ def synthetic_images_are_drawn_once():
     SYNTHETIC_DATASETS.update({name: once(draw) for name, draw in draws.items()})
     yield
     SYNTHETIC_DATASETS.update(draws)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Small finished runs by name, see SMALL_RUNS; tests may add files to their folders."""
+    from tests.helpers import SmallRuns
+
+    return SmallRuns(tmp_path_factory.mktemp("runs"))

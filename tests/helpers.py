@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -55,3 +56,42 @@ def at_step(monkeypatch, number, action):
         return found
 
     monkeypatch.setattr(TrainingStep, "__call__", call)
+
+
+SMALL_DATA = (
+    "--dataset synthetic --images-per-class 12 --validation-fraction 0.2 --batch-size 32 "
+    "--micro-batch-size 32 --epochs 1"
+)
+SMALL_VIT = (
+    "--patch-size 8 --patch-stride 8 --number-of-layers 2 --embedding-dim 8 --num-heads 2 "
+    "--mlp-hidden-dim 8 --head-hidden-dims 8 --representation class_token"
+)
+SMALL_RUNS = {
+    "vit": ("train_cifar10", SMALL_VIT),
+    "overlapping": (
+        "train_cifar10",
+        f"{SMALL_VIT} --stem patch_convolution --patch-stride 4 --representation mean",
+    ),
+    "convolutional": ("train_cifar10", f"{SMALL_VIT} --stem convolutional --patch-stride 4"),
+    "other_data": ("train_cifar10", f"{SMALL_VIT} --dataset synthetic100"),
+    "cnn": ("recipes.resnet_cifar10", "--number-of-layers 8 --filters 4"),
+    "tokens": (
+        "recipes.visual_tokens_cifar10",
+        "--convolution-filters 4 --convolution-strides 4 --number-of-tokens 3 "
+        "--number-of-layers 1 --embedding-dim 8 --num-heads 2 --mlp-hidden-dim 8",
+    ),
+}
+
+
+class SmallRuns(dict):
+    """The folders of finished runs by their name in SMALL_RUNS, trained when first asked for."""
+
+    def __init__(self, output_dir):
+        super().__init__()
+        self.output_dir = output_dir
+
+    def __missing__(self, name):
+        script, flags = SMALL_RUNS[name]
+        command = f"{SMALL_DATA} {flags}".split() + ["--output-dir", str(self.output_dir)]
+        self[name] = importlib.import_module(script).main(command)
+        return self[name]

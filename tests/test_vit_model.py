@@ -13,7 +13,6 @@ import vit_model
 from backend import layers as layers_module
 from backend.layers import Dropout, random_numbers_from
 from backend.runtime import keras, tf
-from tools.attention_maps import attention_model
 
 CLASSES = 10
 CHOICES = list(product(vit_model.STEMS, vit_model.REPRESENTATIONS))
@@ -229,17 +228,6 @@ def test_saved_weights_and_config_give_the_same_outputs(stem, representation, tm
     rebuilt = keras.Model.from_config(model.get_config(), custom_objects=layers)
     rebuilt.set_weights(model.get_weights())
     np.testing.assert_array_equal(rebuilt(images).numpy(), model(images).numpy())
-
-
-def test_attention_can_be_read_without_touching_the_model():
-    model = small_model(representation="class_token")
-    before = model(some_images()).numpy()
-    maps = attention_model(model)(some_images())
-    assert [tuple(attention.shape) for attention in maps] == [(4, 4, 17, 17)] * 2
-    for attention in maps:
-        np.testing.assert_allclose(attention.numpy().sum(-1), 1, atol=1e-5)
-    assert np.abs(maps[0].numpy() - maps[1].numpy()).max() > 1e-4
-    np.testing.assert_array_equal(model(some_images()).numpy(), before)
 
 
 @pytest.mark.parametrize(

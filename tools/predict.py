@@ -1,4 +1,4 @@
-"""What a trained model says about pictures.
+"""What a trained model predicts for pictures.
 
     python -m tools.predict RUN_DIR cat.png ship.jpg     the most probable classes of each picture
     python -m tools.predict RUN_DIR --samples 16         a grid of test images: RUN_DIR/samples.png
@@ -8,7 +8,6 @@ RUN_DIR is a run's folder, or a folder of runs: then the newest finished one.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 from typing import Sequence
@@ -16,9 +15,9 @@ from typing import Sequence
 import numpy as np
 from PIL import Image
 
-from backend import environment
 from datasets import npz_files
-from reports.figures import GREEN, WRONG, new_figure, plain, save_png
+from reports.figures import GREEN, WRONG, new_figure, plain, save_png, show_image
+from tools.command_line import finished_run, tool_parser
 from training.script import run
 
 SHOWN_CLASSES = 5
@@ -26,10 +25,10 @@ SAMPLES = "samples.png"
 
 
 def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
-    """Return pictures as a model wants them, the paths that could be read, and notes.
+    """Return pictures as input of a model, the paths that could be read, and notes on the others.
 
     image_shape is (height, width, channels); the pictures become uint8 (count,) + image_shape.
-    ValueError when none can be read.
+    Raises ValueError when none can be read.
     """
     height, width, channels = image_shape
     pictures, read, notes = [], [], []
@@ -43,7 +42,7 @@ def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
         except ValueError as problem:
             notes.append(str(problem))
             continue
-        # Grey and colour are one kind here: what the model was trained on decides.
+        # Grey or colour: what the model was trained on decides.
         picture = Image.fromarray(
             np.repeat(pixels[0], 3, axis=2) if pixels.shape[3] == 1 else pixels[0]
         )
@@ -52,7 +51,7 @@ def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
         pictures.append(np.asarray(picture).reshape(height, width, channels))
         read.append(path)
     if not pictures:
-        raise ValueError("no picture can be read: {}".format("; ".join(notes)))
+        raise ValueError(f"no picture can be read: {'; '.join(notes)}")
     return np.stack(pictures), read, notes
 
 
@@ -87,65 +86,60 @@ def sample_grid(
     cells = np.atleast_1d(axes).ravel()
     for cell, i in zip(cells, chosen):
         predicted = int(probabilities[i].argmax())
-        cell.imshow(images[i].squeeze(), cmap="gray", vmin=0, vmax=255)
+        show_image(cell, images[i])
         is_right = predicted == labels[i]
         colour = GREEN if is_right else WRONG
         cell.set_title(plain(class_names[predicted]), fontsize=12, fontweight="bold", color=colour)
-        # The empty line sets it apart from the answer for the image below.
+        # The empty line separates it from the answer for the image below.
         cell.set_xlabel(f"true: {plain(class_names[labels[i]])}\n", fontsize=11)
-    for cell in cells:
-        cell.grid(False)
-        cell.set_xticks([])
-        cell.set_yticks([])
     for cell in cells[len(chosen) :]:
         cell.set_visible(False)
     return figure
 
 
+def answers_for_pictures(finished, paths: Sequence[str]) -> list[str]:
+    """Return notes on pictures that could not be read, and an answer for each of the others."""
+    pictures, read, lines = read_pictures(paths, finished.image_shape)
+    for path, probabilities in zip(read, finished.probabilities(pictures)):
+        lines.append(f"{path}: {answer(probabilities, finished.class_names)}")
+    return lines
+
+
+def answers_for_samples(finished, dataset, count: int, seed: int) -> list[str]:
+    """Draw `count` random test images with their answers; return a line that says where."""
+    count = min(count, len(dataset.x_test))
+    # Chosen once: images, labels and answers all follow from these indices.
+    chosen = np.random.RandomState(seed).permutation(len(dataset.x_test))[:count]
+    images, labels = dataset.x_test[chosen], dataset.y_test[chosen]
+    probabilities = finished.probabilities(images)
+    figure = sample_grid(
+        images, labels, probabilities, dataset.class_names, range(count), finished.note
+    )
+    correct = int((probabilities.argmax(axis=1) == labels).sum())
+    path = save_png(figure, finished.folder / SAMPLES)
+    return [f"{correct} of {count} correct: {path}"]
+
+
 def main(argv: Sequence[str] | None = None) -> list[str]:
     """Run the command line; return the lines printed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("predict", __doc__)
     parser.add_argument("run", metavar="RUN_DIR", help="a run, or a folder of runs: the newest")
-    parser.add_argument("pictures", metavar="IMAGE", nargs="*", help="pictures to name")
-    parser.add_argument("--samples", type=int, default=0, help="so many test images in a grid")
+    parser.add_argument("pictures", metavar="IMAGE", nargs="*", help="pictures to classify")
+    parser.add_argument("--samples", type=int, default=0, help="draw this many test images")
     parser.add_argument("--seed", type=int, default=0, help="which test images (default: 0)")
-    parser.add_argument(
-        "--data-dir", default="", help="where the data set is, if not as in training"
-    )
     arguments = parser.parse_args(argv)
     if bool(arguments.pictures) == bool(arguments.samples):
         parser.error("give pictures, or --samples N for a grid of test images")
-    if arguments.samples < 0 or not 0 <= arguments.seed < 2**32:
-        raise ValueError(
-            f"--samples is {arguments.samples} and --seed {arguments.seed}: both must be at "
-            "least 0."
-        )
-    environment.preflight()
-    environment.select_adapter(environment.DEFAULT_ADAPTER)
-    from storage.trained_run import FinishedRun
-
-    finished = FinishedRun(arguments.run)
+    if arguments.samples < 0:
+        raise ValueError(f"--samples is {arguments.samples}: it must be at least 1.")
+    if not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed is {arguments.seed}: it must be from 0 to {2**32 - 1}.")
+    finished = finished_run(arguments.run)
     if arguments.pictures:
-        pictures, read, lines = read_pictures(arguments.pictures, finished.image_shape)
-        for path, probabilities in zip(read, finished.probabilities(pictures)):
-            lines.append(f"{path}: {answer(probabilities, finished.class_names)}")
+        lines = answers_for_pictures(finished, arguments.pictures)
     else:
         dataset = finished.dataset(arguments.data_dir)
-        count = min(arguments.samples, len(dataset.x_test))
-        # Drawn once: images, labels and answers all follow from these indices.
-        chosen = np.random.RandomState(arguments.seed).permutation(len(dataset.x_test))[:count]
-        images, labels = dataset.x_test[chosen], dataset.y_test[chosen]
-        probabilities = finished.probabilities(images)
-        figure = sample_grid(
-            images, labels, probabilities, dataset.class_names, range(count), finished.note
-        )
-        right = int((probabilities.argmax(axis=1) == labels).sum())
-        path = save_png(figure, finished.folder / SAMPLES)
-        lines = [f"{right} of {count} right: {path}"]
+        lines = answers_for_samples(finished, dataset, arguments.samples, arguments.seed)
     print("\n".join(lines))
     return lines
 

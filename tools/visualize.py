@@ -1,4 +1,4 @@
-"""Pictures of what a model has learned.
+"""Pictures of what a model has learned and how.
 
     python -m tools.visualize RUN_DIR     writes RUN_DIR/pictures/*.png
 
@@ -11,14 +11,12 @@ what_it_learned.png has the layout of figure 7 of the ViT paper (Dosovitskiy et 
 
 from __future__ import annotations
 
-import argparse
 from itertools import groupby
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from backend import environment
 from reports.figures import (
     INK,
     LINE,
@@ -33,14 +31,17 @@ from reports.figures import (
     plain,
     save_png,
     set_title,
+    show_image,
 )
+from tools.command_line import finished_run, tool_parser
 from tools.vit_analysis import (
     TokenGrid,
     attention_distances,
+    attention_over_image,
     attention_rollout,
+    attention_weights,
     cosine_similarities,
     embedding_filters,
-    over_the_image,
     principal_components,
     token_grid_of,
 )
@@ -75,16 +76,6 @@ def mosaic(
     return image
 
 
-def draw_picture(axes, image: np.ndarray, **options):
-    """Show an image without axes, at the upper end of its place."""
-    axes.grid(False)
-    axes.set_anchor("N")
-    axes.spines["bottom"].set_visible(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    return axes.imshow(image, interpolation="none", **options)
-
-
 def draw_filters(axes, name: str, kernel: np.ndarray) -> None:
     """Draw the principal components of filters over pixels; mid-grey is zero."""
     components, shares = principal_components(kernel, NUMBER_OF_FILTERS)
@@ -92,7 +83,7 @@ def draw_filters(axes, name: str, kernel: np.ndarray) -> None:
     tiles = 0.5 + 0.5 * components / np.maximum(extremes, 1e-12)
     if tiles.shape[-1] == 1:
         tiles = tiles.repeat(3, axis=-1)
-    draw_picture(axes, mosaic(tiles, columns=7 if len(tiles) > 9 else 3))
+    show_image(axes, mosaic(tiles, columns=7 if len(tiles) > 9 else 3))
     set_title(axes, "Embedding filters")
     axes.set_xlabel(
         f"first {len(tiles)} principal components of {plain(name)},\n{100 * shares.sum():.0f} % "
@@ -101,10 +92,10 @@ def draw_filters(axes, name: str, kernel: np.ndarray) -> None:
 
 
 def draw_position_similarity(axes, positions: np.ndarray, grid: TokenGrid) -> None:
-    """Draw, for every patch in its place, how alike its position is to those of all patches."""
+    """Draw, at the place of every patch, how similar its position vector is to all others."""
     similarities = cosine_similarities(positions[grid.special :])
     tiles = similarities.reshape(-1, grid.rows, grid.columns)
-    picture = draw_picture(
+    picture = show_image(
         axes, mosaic(tiles, grid.columns, background=np.nan), cmap="viridis", vmin=-1, vmax=1
     )
     bar = axes.figure.colorbar(picture, ax=axes, ticks=[-1, 0, 1], shrink=0.6, pad=0.03)
@@ -115,7 +106,7 @@ def draw_position_similarity(axes, positions: np.ndarray, grid: TokenGrid) -> No
 
 
 def draw_attention_distances(axes, attentions: Sequence[np.ndarray], grid: TokenGrid) -> None:
-    """Draw how far each head looks, against the depth of its block."""
+    """Draw how far each head attends, by the depth of its block."""
     largest = 0.0
     for depth, attention in enumerate(attentions, start=1):
         distances = attention_distances(attention, grid)
@@ -124,7 +115,7 @@ def draw_attention_distances(axes, attentions: Sequence[np.ndarray], grid: Token
             axes.plot(
                 depth, distance, "o", color=SERIES[head % len(SERIES)], markersize=7, alpha=0.85
             )
-    # What a head would have that looks everywhere alike.
+    # The distance of a head that attends to all tokens equally.
     tokens = grid.special + grid.patches
     even = attention_distances(np.ones((1, 1, tokens, tokens)), grid)[0]
     axes.axhline(even, color=QUIET, linewidth=0.8, dashes=(2, 3))
@@ -132,11 +123,11 @@ def draw_attention_distances(axes, attentions: Sequence[np.ndarray], grid: Token
     axes.set_xlim(0.5, len(attentions) + 0.5)
     axes.set_xticks(range(1, len(attentions) + 1))
     set_title(axes, "Attention distance")
-    axes.set_xlabel("block; one dot per head\n(dotted: a head that looks everywhere alike)")
+    axes.set_xlabel("block; one dot per head\n(dotted: equal attention to all tokens)")
     axes.set_ylabel("mean distance (pixels)")
 
 
-def learned_figure(finished, grid: TokenGrid | None, attentions):
+def analysis_figure(finished, grid: TokenGrid | None, attentions):
     """Return filters, position similarity and attention distances side by side."""
     name, kernel = embedding_filters(finished.model)
     if grid is None:
@@ -162,14 +153,14 @@ def attention_figure(finished, images, labels, class_names, attentions, grid: To
     axes = np.reshape(axes, (len(images), columns))
     for row, image in enumerate(images):
         maps = [attentions[block][row].mean(axis=0) for block in blocks] + [rollout[row]]
-        draw_picture(axes[row, 0], image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        show_image(axes[row, 0], image)
         axes[row, 0].set_ylabel(plain(class_names[labels[row]]), color=INK)
-        # Pale, so that the colour over it is seen on dark images too.
+        # Pale, so that the colour over it shows on dark images too.
         pale = 255 - (255 - image.mean(axis=2)) * 0.35
         for cell, attention in zip(axes[row, 1:], maps):
-            draw_picture(cell, pale, cmap="gray", vmin=0, vmax=255)
-            strengths = over_the_image(attention, grid, image.shape)
-            draw_picture(cell, heat_image([(0.85 * strengths, WRONG)]))
+            show_image(cell, pale)
+            strengths = attention_over_image(attention, grid, image.shape)
+            show_image(cell, heat_image([(0.85 * strengths, WRONG)]))
     titles = ["image"] + [f"block {block + 1}" for block in blocks] + ["rollout"]
     for cell, title in zip(axes[0], titles):
         cell.set_title(title, fontsize=12, color=INK)
@@ -186,14 +177,13 @@ def patches_figure(finished, image: np.ndarray, class_name: str, grid: TokenGrid
         ]
     )
     figure, (left_axes, right_axes) = new_figure(720, 390, 1, 2, note=finished.note)
-    options = dict(cmap="gray", vmin=0, vmax=255)
-    draw_picture(left_axes, image.squeeze(), **options)
-    # Gaps of a colour that neither dark nor light patches have.
+    show_image(left_axes, image)
+    # Mid-grey gaps stand out from both dark and light patches.
     patches = mosaic(
         np.broadcast_to(tiles / 255.0, tiles.shape[:3] + (3,)), grid.columns, background=0.5
     )
-    draw_picture(right_axes, patches)
-    set_title(left_axes, class_name, "{} x {} pixels".format(*image.shape))
+    show_image(right_axes, patches)
+    set_title(left_axes, class_name, f"{image.shape[0]} x {image.shape[1]} pixels")
     set_title(
         right_axes,
         f"{grid.patches} patches",
@@ -266,12 +256,12 @@ def diagram_figure(finished):
     axes.set_ylim(0.6 - len(boxes), 0.6)
     parameters = sum(box.parameters for box in boxes)
     remark = f"{parameters:,} parameters; blue: their share; right: output"
-    set_title(axes, plain(finished.model.name.replace("_", " ")), remark)
+    set_title(axes, finished.model.name.replace("_", " "), remark)
     return figure
 
 
 def token_maps_figure(finished, images, labels, class_names):
-    """Return where each visual token looks in test images; None for models without tokenizer."""
+    """Return what each visual token attends to; None for models without a tokenizer."""
     from backend.runtime import keras
 
     names = [layer.name for layer in finished.model.layers]
@@ -287,18 +277,18 @@ def token_maps_figure(finished, images, labels, class_names):
     )
     axes = np.reshape(axes, (len(images), shown + 1))
     for row, image in enumerate(images):
-        draw_picture(axes[row, 0], image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        show_image(axes[row, 0], image)
         axes[row, 0].set_ylabel(plain(class_names[labels[row]]), color=INK)
         for token in range(shown):
             share = shares[row, token] / shares[row, token].max()
-            draw_picture(axes[row, token + 1], share, cmap="viridis", vmin=0, vmax=1)
+            show_image(axes[row, token + 1], share, cmap="viridis", vmin=0, vmax=1)
             if not row:
                 axes[row, token + 1].set_title(f"token {token + 1}", fontsize=12)
     return figure
 
 
 def one_of_each_class(labels: np.ndarray, count: int) -> list[int]:
-    """Return the first image of each class, of at most count classes spread over all."""
+    """Return the index of the first image of each class; at most count classes, evenly spread."""
     classes = np.unique(labels)
     classes = classes[np.unique(np.linspace(0, len(classes) - 1, count).round().astype(int))]
     return [int(np.flatnonzero(labels == label)[0]) for label in classes]
@@ -306,26 +296,18 @@ def one_of_each_class(labels: np.ndarray, count: int) -> list[int]:
 
 def figures_of(finished, dataset) -> Iterator[tuple[str, object]]:
     """Yield (name, figure) of every picture that a run's model has."""
-    from tools.attention_maps import attention_model
-
     grid = token_grid_of(finished)
     shown = one_of_each_class(dataset.y_test, SHOWN_IMAGES)
     images, labels = dataset.x_test[shown], dataset.y_test[shown]
     names = dataset.class_names
-    attentions: dict[str, list[np.ndarray]] = {}
+    averaged = None
     if grid:
-        readout = attention_model(finished.model)
-        for name, pixels in (("shown", images), ("averaged", dataset.x_test[:AVERAGED_IMAGES])):
-            maps = readout(pixels)
-            # A model of one block gives its map, not a list of one.
-            maps = maps if isinstance(maps, (list, tuple)) else [maps]
-            attentions[name] = [attention.numpy() for attention in maps]
-    yield "what_it_learned", learned_figure(finished, grid, attentions.get("averaged"))
+        averaged = attention_weights(finished.model, dataset.x_test[:AVERAGED_IMAGES])
+    yield "what_it_learned", analysis_figure(finished, grid, averaged)
     if grid:
-        yield (
-            "attention",
-            attention_figure(finished, images, labels, names, attentions["shown"], grid),
-        )
+        attentions = attention_weights(finished.model, images)
+        figure = attention_figure(finished, images, labels, names, attentions, grid)
+        yield "attention", figure
     if grid and grid.are_patches:
         yield "patches", patches_figure(finished, images[0], names[labels[0]], grid)
     token_maps = token_maps_figure(finished, images, labels, names)
@@ -337,26 +319,15 @@ def figures_of(finished, dataset) -> Iterator[tuple[str, object]]:
 
 def main(argv: Sequence[str] | None = None) -> list[Path]:
     """Run the command line; return the pictures written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.visualize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("visualize", __doc__)
     parser.add_argument("run", metavar="RUN_DIR", help="a run, or a folder of runs: the newest")
-    parser.add_argument(
-        "--data-dir", default="", help="where the data set is, if not as in training"
-    )
     arguments = parser.parse_args(argv)
-    environment.preflight()
-    environment.select_adapter(environment.DEFAULT_ADAPTER)
-    from storage.trained_run import FinishedRun
-
-    finished = FinishedRun(arguments.run)
+    finished = finished_run(arguments.run)
     folder = finished.folder / PICTURES
     folder.mkdir(exist_ok=True)
     paths = []
     for name, figure in figures_of(finished, finished.dataset(arguments.data_dir)):
-        paths.append(save_png(figure, folder / (name + ".png")))
+        paths.append(save_png(figure, folder / f"{name}.png"))
         print(paths[-1])
     return paths
 

@@ -1,4 +1,4 @@
-"""What a Vision Transformer has learned, as numbers: filters, positions, attention.
+"""What a trained Vision Transformer computes: its filters, positions and attention, as numbers.
 
 Mean attention distance: Dosovitskiy et al. 2020 (arXiv 2010.11929), appendix D.7. Rollout: Abnar
 and Zuidema 2020 (arXiv 2005.00928), section 3.
@@ -14,8 +14,9 @@ import numpy as np
 class TokenGrid(NamedTuple):
     """Where the tokens of a vision_transformer come from.
 
-    `special` tokens (class, distillation) stand before rows * columns patches, whose centres are
-    `stride` pixels apart. Unless are_patches, convolutions have looked beyond their edges.
+    `special` tokens (class, distillation) come before those of rows * columns patches, which have
+    `size` pixels a side and are `stride` pixels apart. If not are_patches, convolutions made the
+    tokens, which also see beyond these squares.
     """
 
     rows: int
@@ -39,7 +40,7 @@ def token_grid_of(finished) -> TokenGrid | None:
         return None
     arguments = description["arguments"]
     stride = arguments["patch_stride"]
-    # A recipe that does not list the stem has the builder's own.
+    # A recipe that does not set the stem has the builder's default.
     are_patches = arguments.get("stem", "patches") != "convolutional"
     size = arguments["patch_size"] if are_patches else stride
     rows, columns = token_grid(finished.image_shape, size, stride)
@@ -65,7 +66,7 @@ def principal_components(kernel: np.ndarray, count: int) -> tuple[np.ndarray, np
     """Return the first components of filters (rows, columns, channels, n), and their variances.
 
     The components are (count, rows, columns, channels), of length 1; the variances are shares of
-    the whole, falling.
+    the total, in descending order.
     """
     filters = kernel.reshape(-1, kernel.shape[-1]).T  # (n, values)
     filters = filters - filters.mean(axis=0)
@@ -82,8 +83,25 @@ def cosine_similarities(vectors: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
+def attention_weights(model, images: np.ndarray) -> list[np.ndarray]:
+    """Return the attention weights of every encoder block: (images, heads, tokens, tokens) each.
+
+    images are pixels 0..255. Raises ValueError for a model without encoder blocks.
+    """
+    # Not at the top: TensorFlow is loaded after the adapter is chosen.
+    from backend.runtime import keras
+
+    blocks = [layer for layer in model.layers if hasattr(layer, "attention_weights")]
+    if not blocks:
+        raise ValueError(f"The model {model.name} has no encoder blocks.")
+    tokens = keras.Model(model.input, [block.input for block in blocks])(images)
+    # A Keras model with one output returns it, not a list of one.
+    tokens = tokens if isinstance(tokens, (list, tuple)) else [tokens]
+    return [block.attention_weights(inputs).numpy() for block, inputs in zip(blocks, tokens)]
+
+
 def attention_distances(attention: np.ndarray, grid: TokenGrid) -> np.ndarray:
-    """Return how far each head looks, in pixels: (heads,).
+    """Return the mean attention distance of each head, in pixels: (heads,).
 
     attention is (images, heads, tokens, tokens). For every patch: the mean of the distances to all
     patches, weighted by its attention to them; then the mean over patches and images.
@@ -96,10 +114,10 @@ def attention_distances(attention: np.ndarray, grid: TokenGrid) -> np.ndarray:
 
 
 def attention_rollout(attentions: Sequence[np.ndarray]) -> np.ndarray:
-    """Return how much each output token draws on each input token: (images, tokens, tokens).
+    """Return how much each output token depends on each input token: (images, tokens, tokens).
 
-    attentions are those of all blocks, (images, heads, tokens, tokens), the first block first. Half
-    of every block's output is its input: the residual connection.
+    attentions are those of all blocks, (images, heads, tokens, tokens), the first block first. The
+    residual connection counts as half of every block's output.
     """
     identity = np.eye(attentions[0].shape[-1])
     rollout = identity
@@ -108,20 +126,20 @@ def attention_rollout(attentions: Sequence[np.ndarray]) -> np.ndarray:
     return rollout
 
 
-def over_the_image(
+def attention_over_image(
     attention: np.ndarray, grid: TokenGrid, image_shape: Sequence[int]
 ) -> np.ndarray:
     """Return attention of one image (tokens, tokens) as a map of its pixels.
 
-    0 is where it is least, 1 where it is most. It is that of the class token where there is one,
-    else the mean over all tokens.
+    The map is scaled to 0..1. It shows the attention of the class token where there is one, else
+    the mean over all tokens.
     """
     patches = attention[: grid.special or None, grid.special :].mean(axis=0)
     patches = patches.reshape(grid.rows, grid.columns)
     sums, counts = np.zeros(image_shape[:2]), np.zeros(image_shape[:2])
     for row in range(grid.rows):
         for column in range(grid.columns):
-            # Where patches overlap, a pixel has their mean.
+            # A pixel in several patches gets their mean.
             top, left = row * grid.stride, column * grid.stride
             place = (slice(top, top + grid.size), slice(left, left + grid.size))
             sums[place] += patches[row, column]
