@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from typing import Iterator
+from typing import Callable, Iterator
 
 _OUT_OF_MEMORY = "ResourceExhausted RESOURCE_EXHAUSTED E_OUTOFMEMORY 0x8007000e".split() + [
     "OOM when allocating",
@@ -43,15 +43,15 @@ class DeviceProblem(RuntimeError):  # noqa: N818
 
 
 def explain(
-    error: BaseException, batch_size: int, micro_batch_size: int = -1, resume_command: str = ""
+    error: BaseException, batch_size: int, images_at_once: int, resume_command: str = ""
 ) -> str | None:
     """Return what an error of TensorFlow means and what to do; None if it is not one of these.
 
-    batch_size and micro_batch_size are those of the run (see micro_batches.py); resume_command is
-    what continues it. Only the message counts, and the name of the class: the classes differ
-    between the versions of TensorFlow.
+    images_at_once of a batch pass through the model; resume_command continues the run, "" where
+    there is nothing to continue. Only the message counts, and the name of the class: the classes
+    differ between the versions of TensorFlow.
     """
-    advice = _less_at_once(batch_size, micro_batch_size)
+    advice = _less_at_once(batch_size, images_at_once)
     text = f"{type(error).__name__}: {error}".lower()
 
     def says(words) -> bool:
@@ -81,18 +81,22 @@ def explain(
 
 @contextlib.contextmanager
 def explained(
-    batch_size: int, micro_batch_size: int, resume_command: str, watch: bool
+    batch_size: int,
+    images_at_once: int,
+    resume_command: Callable[[], str] = str,
+    watch: bool = False,
 ) -> Iterator[None]:
     """Turn an error that `explain` knows into a DeviceProblem.
 
-    With watch, also explain on standard error when this process is ended without a word of Python.
+    resume_command() is asked for when there is an error. With watch, also explain on standard error
+    when this process is ended without a word of Python.
     """
-    advice = _less_at_once(batch_size, micro_batch_size)
-    watcher = _start_watch(_removed(advice, resume_command)) if watch else None
+    advice = _less_at_once(batch_size, images_at_once)
+    watcher = _start_watch(_removed(advice, resume_command())) if watch else None
     try:
         yield
     except Exception as error:
-        explanation = explain(error, batch_size, micro_batch_size, resume_command)
+        explanation = explain(error, batch_size, images_at_once, resume_command())
         if explanation is None:
             raise
         # The first line names the operation; more lines are TensorFlow's own stack.
@@ -119,17 +123,19 @@ def _removed(advice: str, resume_command: str) -> str:
     )
 
 
-def _less_at_once(batch_size: int, micro_batch_size: int) -> str:
+def _less_at_once(batch_size: int, images_at_once: int) -> str:
     """Return the advice to pass half as many images at once through the model."""
-    size = micro_batch_size if micro_batch_size > 0 else batch_size
-    half = next((n for n in range(size // 2, 0, -1) if batch_size % n == 0), 0)
+    sizes = range(images_at_once // 2, 0, -1)
+    half = next((size for size in sizes if batch_size % size == 0), 0)
     if not half:
-        return "it is one image at a time already, so only a smaller model helps."
-    smaller = max(batch_size // 2, 1)
-    return f"--micro-batch-size {half} (with the same updates), or --batch-size {smaller}."
+        return (
+            "it is one image at a time already, so only a smaller model helps: a larger PATCH_SIZE "
+            "with PATCH_STRIDE, or a smaller IMAGE_SIZE."
+        )
+    return f"--micro-batch-size {half} (with the same updates)."
 
 
 def _how_to_go_on(resume_command: str) -> str:
     if not resume_command:
-        return "The run can be continued from its last checkpoint with --resume."
-    return "The last checkpoint is kept. To go on from it:\n\n  " + resume_command
+        return "If it had saved a checkpoint, --resume goes on from there."
+    return f"The last checkpoint is kept. To go on from it:\n\n  {resume_command}"

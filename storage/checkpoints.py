@@ -35,14 +35,11 @@ def save_checkpoint(folder: Path, arrays: Sequence[np.ndarray], state: dict[str,
     buffer = io.BytesIO()
     text = json.dumps({"number_of_arrays": len(arrays), "state": state})
     np.savez(buffer, state=np.array(text), **content)
-    with files.replacing(latest) as temporary:
+    with files.replacing(latest, previous) as temporary:
         # Do not create parents: if the run folder was deleted, saving must fail.
         folder.mkdir(exist_ok=True)
         # A copy: Python 3.12 crashes on collecting a buffer that an error has left exported.
         temporary.write_bytes(buffer.getvalue())
-        # Between these two renames a run may die: then `previous` is the one that is read.
-        if latest.exists():
-            files.rename(latest, previous)
 
 
 def load_checkpoint(folder: Path) -> tuple[list[np.ndarray], dict[str, Any], str] | None:

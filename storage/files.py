@@ -17,10 +17,11 @@ RENAME_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside path, whose file replaces path when the block succeeds.
 
-    ValueError, naming path, when that fails: disk full, folder gone, read-only or in use.
+    The file that was there before is kept as `previous`, if that is given. ValueError, naming path,
+    when that fails: disk full, folder gone, read-only or in use.
     """
     path = Path(path)
     # The ending stays: some writers choose their format by it.
@@ -29,7 +30,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(str(temporary), "rb+") as file:
             os.fsync(file.fileno())
+        # Between these two renames a run may die: then `previous` is the one that is read.
+        if previous is not None and path.exists():
+            rename(path, previous)
         rename(temporary, path)
+        _sync_folder(path.parent)
     except OSError as problem:
         reason = problem.strerror or problem
         raise ValueError(f"{path} cannot be written: {reason}.") from problem
@@ -46,6 +51,17 @@ def rename(source: Path, target: Path) -> None:
         except PermissionError:
             time.sleep(pause)
     os.replace(str(source), str(target))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can."""
+    # Windows opens no folders, and some network drives do not sync them.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(str(folder), os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:

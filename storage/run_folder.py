@@ -100,6 +100,11 @@ class RunFolder:
         return _is_file(self.settings_json)
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return any(_is_file(path) for path in self.checkpoint.glob("*.npz"))
+
+    @property
     def has_results(self) -> bool:
         """Whether the run has been tested."""
         return _is_file(self.results_json)
@@ -188,11 +193,11 @@ class RunFolder:
                 )
 
     def resume_command(self, program: str, dml_visible_devices: str | None = None) -> str:
-        """Return the command that continues the run, to be typed where this one was.
+        """Return the command that continues the run, from whatever folder it is typed in.
 
         dml_visible_devices is the adapter to name, None where it is the script's own.
         """
-        words = [program, "--resume", quoted(str(self))]
+        words = [program_from_anywhere(program), "--resume", quoted(os.path.abspath(str(self)))]
         if dml_visible_devices is not None:
             words += ["--dml-visible-devices", quoted(dml_visible_devices)]
         return " ".join(words)
@@ -246,12 +251,25 @@ class RunFolder:
         return history
 
     def write_weights(self, model) -> None:
-        """Write the weights of a Keras model as weights.h5."""
+        """Write the weights of a Keras model as weights.h5, and read them back.
+
+        ValueError when they cannot be written, or come back different.
+        """
+        weights = model.get_weights()
         with files.replacing(self.weights_h5) as temporary:
             # h5py fails badly on a full disk, so reserve the space first.
-            size = sum(weight.nbytes for weight in model.get_weights())
+            size = sum(weight.nbytes for weight in weights)
             temporary.write_bytes(bytes(2 * size + ROOM_FOR_NAMES))
             model.save_weights(str(temporary))
+            # h5py keeps some errors of the disk to itself, so only what it reads back counts.
+            try:
+                model.load_weights(str(temporary))
+                pairs = zip(weights, model.get_weights())
+                same = all(own.tobytes() == read.tobytes() for own, read in pairs)
+            finally:
+                model.set_weights(weights)
+            if not same:
+                raise OSError("what was written reads back differently; is the disk failing?")
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json, which says that the run is finished."""
@@ -290,6 +308,18 @@ def git_commit() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def program_from_anywhere(program: str) -> str:
+    """Return a command such as "python train_cifar10.py" so that it works in any folder."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if os.path.abspath(os.getcwd()) == root:
+        return program
+    command, script = program.split(" ", 1)
+    if script.endswith(".py"):
+        return f"{command} {quoted(os.path.join(root, script))}"
+    # A recipe is a module of the project, which Python finds from its folder only.
+    return f"cd {quoted(root)} && {program}"
 
 
 def quoted(word: str) -> str:

@@ -83,7 +83,7 @@ def raised(kind, message):
 @pytest.mark.parametrize("kind,message,meaning", MESSAGES)
 def test_each_error_is_explained_where_it_is_raised(kind, message, meaning):
     with pytest.raises(DeviceProblem) as caught:
-        with explained(512, -1, "python x.py --resume runs/x", watch=False):
+        with explained(512, 512, lambda: "python x.py --resume runs/x"):
             raise raised(kind, message)
     text = str(caught.value)
     assert meaning in text
@@ -92,7 +92,7 @@ def test_each_error_is_explained_where_it_is_raised(kind, message, meaning):
     assert text.startswith(message.split("\n")[0] + "\n\n")
     assert isinstance(caught.value.__cause__, kind)
     if meaning in (MEMORY, REMOVED):
-        assert "--micro-batch-size 256" in text and "--batch-size 256" in text
+        assert "--micro-batch-size 256" in text
         assert text.endswith("python x.py --resume runs/x")
     if meaning == REMOVED:
         assert "driver" in text and "TDR" in text
@@ -101,7 +101,7 @@ def test_each_error_is_explained_where_it_is_raised(kind, message, meaning):
 def test_a_real_lack_of_memory_is_explained():
     # More than the address space of a process: no machine has it, and nothing is allocated.
     with pytest.raises(DeviceProblem, match=MEMORY):
-        with explained(512, -1, "", watch=False):
+        with explained(512, 512):
             tf.fill([2**21, 2**21, 2**6], 1.0)
 
 
@@ -116,28 +116,28 @@ def test_a_real_lack_of_memory_is_explained():
     ],
 )
 def test_other_errors_stay_what_they_are(error):
-    assert explain(error, 512) is None
+    assert explain(error, 512, 512) is None
     with pytest.raises(type(error)) as caught:
-        with explained(512, -1, "", watch=False):
+        with explained(512, 512):
             raise error
     assert caught.value is error
 
 
 @pytest.mark.parametrize(
-    "batch_size,micro_batch_size,advice",
+    "batch_size,images_at_once,advice",
     [
-        (512, -1, "--micro-batch-size 256 "),
-        (512, 0, "--micro-batch-size 256 "),
+        (512, 512, "--micro-batch-size 256 "),
+        (512, 32, "--micro-batch-size 16 "),
         (512, 64, "--micro-batch-size 32 "),
         (100, 25, "--micro-batch-size 10 "),
         (7, 7, "--micro-batch-size 1 "),
         (8, 1, "smaller model"),
-        (1, -1, "smaller model"),
+        (1, 1, "PATCH_SIZE"),
     ],
 )
-def test_the_advice_is_a_micro_batch_that_divides_the_batch(batch_size, micro_batch_size, advice):
+def test_the_advice_is_a_micro_batch_that_divides_the_batch(batch_size, images_at_once, advice):
     error = raised(tf.errors.ResourceExhaustedError, "OOM when allocating tensor")
-    assert advice in explain(error, batch_size, micro_batch_size)
+    assert advice in explain(error, batch_size, images_at_once)
 
 
 def test_a_run_ends_with_the_explanation_and_goes_on_from_its_checkpoint(
@@ -186,7 +186,7 @@ def test_a_process_that_dies_without_a_word_is_explained_by_the_watch(ending):
         pytest.skip("no SIGKILL on Windows")
     code = (
         "import os, sys\nfrom backend import device_errors\n"
-        "with device_errors.explained(512, -1, 'python x.py --resume', watch=True):\n    "
+        "with device_errors.explained(512, 512, lambda: 'python x.py --resume', watch=True):\n    "
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code + ending],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any, Sequence
@@ -14,6 +16,51 @@ from datasets.dataset import Dataset
 from training.progress import Progress
 
 LINE = "=" * 78
+
+
+class _View:
+    """A standard stream as a view of the run, which goes on when nobody can look any more.
+
+    A closed terminal, a broken pipe or a full disk end the output, not the training; characters
+    that the stream cannot show are written as their code points.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(getattr(sys, self.name), attribute)
+
+    def write(self, text: str) -> None:
+        stream = getattr(sys, self.name)
+        # None where the program was started without one.
+        if stream is None:
+            return
+        try:
+            try:
+                stream.write(text)
+            except UnicodeEncodeError as problem:
+                shown = text.encode(problem.encoding, "backslashreplace")
+                stream.write(shown.decode(problem.encoding))
+        except (OSError, ValueError):
+            self._close()
+
+    def flush(self) -> None:
+        try:
+            if getattr(sys, self.name) is not None:
+                getattr(sys, self.name).flush()
+        except (OSError, ValueError):
+            self._close()
+
+    def _close(self) -> None:
+        # Python flushes its streams once more at its end, and would complain there.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, getattr(sys, self.name).fileno())
+            os.close(nowhere)
+
+
+_STDOUT, _STDERR = _View("stdout"), _View("stderr")
 
 
 def banner(facts: dict[str, str]) -> None:
@@ -89,8 +136,8 @@ def conclude(results: dict[str, Any], weights: Path, report: Path) -> None:
 
 def line(text: str) -> None:
     """Print one line, above the progress bar if there is one."""
-    tqdm.write(text)
-    sys.stdout.flush()
+    tqdm.write(text, file=_STDOUT)
+    _STDOUT.flush()
 
 
 def epoch_line(row: dict[str, float], epochs: int, is_best: bool, seconds_left: float) -> None:
@@ -108,13 +155,14 @@ def epoch_line(row: dict[str, float], epochs: int, is_best: bool, seconds_left: 
 
 def progress_bar(progress: Progress) -> tqdm:
     """Return a bar over the images of the running epoch, with images/s and the time left."""
-    on_terminal = sys.stderr.isatty()
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
     return tqdm(
         desc=f"epoch {progress.epoch + 1}/{progress.epochs}",
         total=progress.steps_per_epoch * progress.batch_size,
         initial=progress.step * progress.batch_size,
         unit=" images",
         leave=False,
+        file=_STDERR,
         # A log file gets a line now and then instead of a moving bar.
         mininterval=0.2 if on_terminal else 60,
         dynamic_ncols=on_terminal,
@@ -146,5 +194,5 @@ def sentence_list(words: Sequence[str]) -> str:
 
 
 def _say(text: str) -> None:
-    print(text)
-    sys.stdout.flush()
+    _STDOUT.write(f"{text}\n")
+    _STDOUT.flush()

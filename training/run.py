@@ -43,10 +43,15 @@ class Run:
 
 
 def prepare(
-    build_model: partial, settings: Settings, dataset: Dataset, objective=CLASSIFICATION
+    build_model: partial,
+    settings: Settings,
+    dataset: Dataset,
+    objective=CLASSIFICATION,
+    begins_anew: bool = True,
 ) -> Run:
     """Return the model, its training step and all else that settings and data set decide.
 
+    Only a run that begins anew reads the weights of its INITIAL_RUN: others have a checkpoint.
     Raises ValueError for settings that do not fit the data set.
     """
     augment = augmentation_pipeline(settings.AUGMENTATIONS, dataset.number_of_classes)
@@ -74,7 +79,7 @@ def prepare(
     build = tf.autograph.experimental.do_not_convert(build_model)
     with layer_precision(settings.MIXED_PRECISION):
         model = build(**dataset_facts)
-    if settings.INITIAL_RUN:
+    if settings.INITIAL_RUN and begins_anew:
         # The run itself, where a folder of runs was given, so that settings.json names it.
         settings.INITIAL_RUN = str(initial_weights.start_from(model, settings.INITIAL_RUN))
     schedule = LearningRate(

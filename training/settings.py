@@ -20,9 +20,10 @@ from storage.run_folder import NEWEST
 from training import default_settings, optional_settings
 from training.ranges import RANGES
 
-# What may change between a run and its resumption: where things are, not what is computed.
+# What may change between a run and its resumption: where things are, not what is computed. (Data is
+# compared when it is loaded, and a checkpoint holds what INITIAL_RUN has given.)
 # A smaller MICRO_BATCH_SIZE is the same mathematics, and what helps where the memory was too small.
-FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATA_DIR", "MICRO_BATCH_SIZE")
+FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATASET", "DATA_DIR", "INITIAL_RUN", "MICRO_BATCH_SIZE")
 # What belongs to the command alone. (The adapter is chosen before settings.json can be read.)
 OF_THE_COMMAND = ("DML_VISIBLE_DEVICES", "OUTPUT_DIR", "RESUME")
 

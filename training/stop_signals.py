@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the current step and save; outside training, exit at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: finish the step and save; outside training, exit at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MESSAGE = b"\nFinishing this step, then saving. (Again: stop at once.)\n"
 
 
 class StopSignals:
-    """Turn Ctrl-C and SIGTERM into KeyboardInterrupt, which `postponed()` holds back once."""
+    """Turn these signals into KeyboardInterrupt, which `postponed()` holds back once."""
 
     def __init__(self):
         self.received: int | None = None
@@ -27,7 +27,9 @@ class StopSignals:
     def __enter__(self):
         # Python lets only the main thread handle signals; in another one they stay as they are.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            # SIGHUP comes when a terminal is closed. Windows has none.
+            hang_up = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+            for number in [signal.SIGINT, signal.SIGTERM] + hang_up:
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 from backend import device_errors
-from backend.micro_batches import share_cores
+from backend.device_errors import DeviceProblem
+from backend.micro_batches import gradient_passes, share_cores
 from backend.runtime import (
     has_gpu,
     keras,
@@ -58,10 +59,13 @@ def train(
         images_per_class=settings.IMAGES_PER_CLASS,
         seed=settings.SEED,
     )
-    explained = partial(device_errors.explained, settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE)
-    with explained(resume_command="", watch=False):
+    images_at_once = gradient_passes(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE).images
+    explained = partial(device_errors.explained, settings.BATCH_SIZE, images_at_once)
+    # What a checkpoint holds need not be read from the run that training began with.
+    begins_anew = folder is None or not folder.has_checkpoint
+    with explained():
         objective = build_objective(settings) if build_objective else CLASSIFICATION
-        run = prepare(build_model, settings, dataset, objective)
+        run = prepare(build_model, settings, dataset, objective, begins_anew)
     if folder is not None:
         folder.check_same_data(run.dataset_facts)
     announce(run, settings)
@@ -80,9 +84,13 @@ def train(
     adapter = settings.DML_VISIBLE_DEVICES
     is_default_adapter = adapter == settings.defaults["DML_VISIBLE_DEVICES"]
     command = folder.resume_command(settings.program, None if is_default_adapter else adapter)
+
+    def resume_command():
+        return command if folder.has_checkpoint else ""
+
     stop_signals = StopSignals()
     trainer = Trainer(run, folder, stop_signals, settings.SEED, settings.CHECKPOINT_MINUTES)
-    with folder.locked(), explained(resume_command=command, watch=has_gpu()), stop_signals:
+    with folder.locked(), explained(resume_command, watch=has_gpu()), stop_signals:
         try:
             if settings.RESUME:
                 trainer.restore()
@@ -91,6 +99,10 @@ def train(
         except KeyboardInterrupt:
             console.line(f"\nStopped. To go on:\n\n  {command}\n")
             sys.exit(stop_signals.exit_code)
+        except OSError as problem:
+            # Neither a mistake of the user nor one of the run: what was saved is still good.
+            console.line(f"\nA file could not be used. To go on:\n\n  {command}\n")
+            raise DeviceProblem(f"{problem}") from problem
     console.conclude(results, folder.weights_h5, folder.report_html)
     return folder.path
 
