@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from storage.run_folder import RunFolder
-from training.step import TrainingStep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,12 +16,10 @@ SMALL_MODEL = (
     "--head-hidden-dims 16 --patch-size 8 --patch-stride 8"
 ).split()
 
-SMALL_RUN = (
-    SMALL_MODEL
-    + (
-        "--dataset synthetic --images-per-class 80 --batch-size 64 --micro-batch-size 32 --epochs 2"
-    ).split()
-)
+SMALL_RUN = SMALL_MODEL + [
+    *"--dataset synthetic --images-per-class 80 --batch-size 64 --micro-batch-size 64".split(),
+    *"--epochs 2".split(),
+]
 
 
 class Killed(BaseException):
@@ -46,6 +43,9 @@ def only_run(output):
 
 def at_step(monkeypatch, number, action):
     """Do something once, at the end of the step of this number, from 0 over the whole run."""
+    # Not at the top: test files that only need a name should not load TensorFlow.
+    from training.step import TrainingStep
+
     done = []
 
     def call(self, images, labels, step, learning_rate, original=TrainingStep.__call__):

@@ -25,7 +25,7 @@ def test_lost_output_ends_nothing(tmp_path, end):
     (tmp_path / "lines.py").write_text(LINES)
     command = f"PYTHONPATH={ROOT} {sys.executable} lines.py {end}"
     finished = subprocess.run(
-        command, shell=True, cwd=str(tmp_path), stderr=subprocess.PIPE, universal_newlines=True
+        command, shell=True, cwd=str(tmp_path), stderr=subprocess.PIPE, text=True
     )
     assert (tmp_path / "went_on").exists()
     assert "Traceback" not in finished.stderr and "Exception ignored" not in finished.stderr

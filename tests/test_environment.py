@@ -252,7 +252,10 @@ def test_preflight_prints_the_table_and_leaves_with_2():
 
 
 def test_preflight_lets_this_interpreter_pass_and_imports_no_tensorflow():
-    code = "import sys; from backend import environment; environment.preflight(); assert 'tensorflow' not in sys.modules"
+    code = (
+        "import sys; from backend import environment; environment.preflight(); "
+        "assert 'tensorflow' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -16,12 +16,10 @@ from tests.helpers import SMALL_MODEL, at_step, only_run
 from training import trainer
 from training.script import run
 
-FLAGS = (
-    SMALL_MODEL
-    + (
-        "--dataset synthetic --images-per-class 15 --batch-size 32 --micro-batch-size 32 --epochs 2 --augmentations random_flip"
-    ).split()
-)
+FLAGS = SMALL_MODEL + [
+    *"--dataset synthetic --images-per-class 15 --batch-size 32 --micro-batch-size 32".split(),
+    *"--epochs 2 --augmentations random_flip".split(),
+]
 STEPS_PER_EPOCH = 4
 
 

@@ -22,13 +22,11 @@ from tests.helpers import SMALL_MODEL, Killed, at_step, die, only_run, send
 from training import trainer
 
 EPOCHS, STEPS_PER_EPOCH = 3, 4
-FLAGS = (
-    SMALL_MODEL
-    + (
-        "--dataset synthetic --images-per-class 15 --batch-size 32 --micro-batch-size 16 --epochs 3 --patience 1 --optimizer adamw "
-        "--weight-decay 0.1 --ema-decay 0.9 --dropout-rate 0.2 --augmentations random_flip mixup"
-    ).split()
-)
+FLAGS = SMALL_MODEL + [
+    *"--dataset synthetic --images-per-class 15 --batch-size 32 --micro-batch-size 16".split(),
+    *"--epochs 3 --patience 1 --optimizer adamw --weight-decay 0.1 --ema-decay 0.9".split(),
+    *"--dropout-rate 0.2 --augmentations random_flip mixup".split(),
+]
 
 
 def run(output, *flags):
