@@ -27,7 +27,7 @@ import train_cifar10
 from backend.runtime import runtime_name, tf
 from benchmarks import timing
 from data_augmentations import augmentation_pipeline
-from datasets.dataset import AUTOTUNE, training_batches
+from datasets.batches import AUTOTUNE, training_batches
 from storage import files
 
 BATCH_SIZE = 512

@@ -1,12 +1,11 @@
-"""The embedded data set: small colour pictures of ten shapes in ten colours, drawn from a seed.
+"""The synthetic data sets: small pictures of ten shapes in ten colours, drawn from a seed.
 
-What tests, demonstrations and first runs without internet train on. Position, size, rotation,
+Tests, demonstrations and first runs without internet train on them. Position, size, rotation,
 colour, background gradient and noise are random, so that a model has to learn the shape.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -76,9 +75,11 @@ COLOURS = {
     "brown": (150, 100, 60),
 }
 
+COLOUR_AND_SHAPE_NAMES = tuple(f"{colour} {shape}" for shape in SHAPE_NAMES for colour in COLOURS)
+
 TRAIN_COUNT = 10000
 TEST_COUNT = 2000
-# How far a shape may be turned, to either side, and its radius as a part of the image side.
+# The largest rotation of a shape to either side, and its radius as a share of the image's side.
 MAX_ROTATION_DEGREES = 15.0
 RADIUS_RANGE = (0.3, 0.45)
 
@@ -129,12 +130,12 @@ def draw_images(
 
 
 def draw_dataset(
-    seed: int, image_size: int = 32, channels: int = 3, colour_counts: bool = False
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Draw a balanced data set: x_train, y_train, x_test, y_test, and the names of its classes.
+    seed: int, image_shape: tuple[int, int, int] = (32, 32, 3), label_colours: bool = False
+) -> dict[str, np.ndarray]:
+    """Draw a balanced data set: x_train, y_train, x_test, y_test.
 
-    Images are uint8 (count, image_size, image_size, channels), grey for one channel. Labels, int32
-    (count,), are the shape, or shape * 10 + colour where the colour counts. The test images do not
+    Images are uint8 (count,) + image_shape, squares of side height, grey for one channel. Labels,
+    int32 (count,), are the shape, or with label_colours shape * 10 + colour. The test images do not
     depend on the seed.
     """
     arrays = {}
@@ -143,20 +144,13 @@ def draw_dataset(
         # All shapes in all colours, equally often, also where colour is not part of the label.
         kinds = random.permutation(np.arange(count) % (len(SHAPES) * len(COLOURS)))
         shapes, colours = np.divmod(kinds, len(COLOURS))
-        images = np.empty((count, image_size, image_size, channels), np.uint8)
+        images = np.empty((count,) + tuple(image_shape), np.uint8)
         # In portions, because the drawing works on float images.
         for start in range(0, count, 1000):
             portion = slice(start, start + 1000)
-            drawn = draw_images(shapes[portion], colours[portion], image_size, random)
-            images[portion] = drawn if channels == 3 else drawn.mean(axis=-1, keepdims=True)
+            drawn = draw_images(shapes[portion], colours[portion], image_shape[0], random)
+            is_colour = image_shape[2] == 3
+            images[portion] = drawn if is_colour else drawn.mean(axis=-1, keepdims=True)
         arrays["x_" + part] = images
-        arrays["y_" + part] = (kinds if colour_counts else shapes).astype(np.int32)
-    coloured_names = [colour + " " + shape for shape in SHAPE_NAMES for colour in COLOURS]
-    return arrays, tuple(coloured_names) if colour_counts else SHAPE_NAMES
-
-
-SYNTHETIC_DATASETS = {
-    "synthetic": draw_dataset,
-    "synthetic100": functools.partial(draw_dataset, colour_counts=True),
-    "synthetic_mnist": functools.partial(draw_dataset, image_size=28, channels=1),
-}
+        arrays["y_" + part] = (kinds if label_colours else shapes).astype(np.int32)
+    return arrays

@@ -29,21 +29,22 @@ def pytest_runtest_setup():
 @pytest.fixture(autouse=True, scope="session")
 def synthetic_images_are_drawn_once():
     """A fifth of the time of a small run is the drawing of the same 12,000 images."""
-    from datasets.synthetic import SYNTHETIC_DATASETS
+    from datasets.catalogue import NAMED_DATASETS
 
     def once(draw):
         drawn = functools.lru_cache(maxsize=1)(draw)
 
-        def copies(seed):
-            arrays, class_names = drawn(seed)
-            return {name: array.copy() for name, array in arrays.items()}, class_names
+        def copies(seed, image_shape):
+            return {name: array.copy() for name, array in drawn(seed, image_shape).items()}
 
         return copies
 
-    draws = dict(SYNTHETIC_DATASETS)
-    SYNTHETIC_DATASETS.update({name: once(draw) for name, draw in draws.items()})
+    rows = dict(NAMED_DATASETS)
+    for name, row in rows.items():
+        if row.draw:
+            NAMED_DATASETS[name] = row._replace(draw=once(row.draw))
     yield
-    SYNTHETIC_DATASETS.update(draws)
+    NAMED_DATASETS.update(rows)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import importlib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from storage.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,3 +97,22 @@ class SmallRuns(dict):
         command = f"{SMALL_DATA} {flags}".split() + ["--output-dir", str(self.output_dir)]
         self[name] = importlib.import_module(script).main(command)
         return self[name]
+
+
+def small_arrays(seed=0, classes=3, per_class=8, shape=(6, 5, 3)):
+    """The arrays of a small data set of random pixels."""
+    random = np.random.RandomState(seed)
+    labels = np.arange(classes * per_class) % classes
+    return {
+        "x_train": random.randint(0, 256, (len(labels),) + shape).astype(np.uint8),
+        "y_train": labels,
+        "x_test": random.randint(0, 256, (classes,) + shape).astype(np.uint8),
+        "y_test": np.arange(classes),
+    }
+
+
+def saved_npz(path, **changes):
+    """Save small_arrays() with other arrays in place of some, or without those that are None."""
+    arrays = dict(small_arrays(), **changes)
+    np.savez(str(path), **{key: value for key, value in arrays.items() if value is not None})
+    return str(path)

@@ -10,8 +10,10 @@ import pytest
 import data_augmentations
 from backend.runtime import tf
 from data_augmentations import augmentation_pipeline, mixes_labels
+from datasets import augmentation_engine as engine
+from datasets.augmentation_engine import AUGMENTATIONS
 
-AUGMENTATIONS = data_augmentations._AUGMENTATIONS
+FUNCTIONS = {name: getattr(data_augmentations, name) for name in AUGMENTATIONS}
 ON_IMAGES = [name for name, each in AUGMENTATIONS.items() if each.stage != "mixing"]
 GEOMETRIC = [name for name, each in AUGMENTATIONS.items() if each.stage == "geometric"]
 COLOUR = [name for name, each in AUGMENTATIONS.items() if each.stage == "colour"]
@@ -36,16 +38,16 @@ def passes(monkeypatch):
     passes = []
 
     def record(name):
-        function = getattr(data_augmentations, name)
+        function = getattr(engine, name)
 
         def recorded(pixels, matrices):
             passes.append((name, np.array(matrices)))
             return function(pixels, matrices)
 
-        monkeypatch.setattr(data_augmentations, name, recorded)
+        monkeypatch.setattr(engine, name, recorded)
 
-    record("_warp")
-    record("_recolour")
+    record("warp")
+    record("recolour")
     return passes
 
 
@@ -59,6 +61,13 @@ def mapped(function, images, labels, seed):
     return next(iter(data.map(function)))
 
 
+def drawn(specification, images):
+    """What an augmentation draws for these images."""
+    ((augmentation, magnitudes),) = engine.parse([specification])
+    images, seed = tf.convert_to_tensor(images), tf.constant(SEED)
+    return augmentation.draw_for_chosen(images, seed, magnitudes).numpy()
+
+
 def changed(before, after):
     return np.abs(np.asarray(after, float) - before).reshape(len(before), -1).max(axis=1) > 0
 
@@ -68,7 +77,7 @@ def changed(before, after):
 @pytest.mark.parametrize("name", ON_IMAGES)
 def test_shape_dtype_and_range_are_kept(name, dtype, channels):
     images = (pictures(height=9, width=13, channels=channels) > 127).astype(dtype) * 255
-    result = AUGMENTATIONS[name](images, SEED)
+    result = FUNCTIONS[name](images, SEED)
     assert result.shape == images.shape and result.dtype == dtype
     assert 0 <= result.numpy().min() and result.numpy().max() <= 255
 
@@ -77,9 +86,9 @@ def test_shape_dtype_and_range_are_kept(name, dtype, channels):
 @pytest.mark.parametrize("name", ON_IMAGES)
 def test_no_magnitude_or_no_probability_changes_nothing(name, dtype):
     images = pictures(dtype=dtype)
-    function = AUGMENTATIONS[name]
+    function = FUNCTIONS[name]
     np.testing.assert_array_equal(function(images, SEED, probability=0.0), images)
-    for magnitude in set(function.limits) & set(MAGNITUDES):
+    for magnitude in set(AUGMENTATIONS[name].limits) & set(MAGNITUDES):
         np.testing.assert_array_equal(function(images, SEED, **{magnitude: 0}), images)
 
 
@@ -95,11 +104,7 @@ def test_probability_is_the_share_of_changed_images(name):
 
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_each_image_draws_its_own_parameters(name):
-    function = AUGMENTATIONS[name]
-    labels = (classes(64),) if name in MIXING else ()
-    images, seed = tf.constant(pictures(64)), tf.constant(SEED)
-    drawn = function.draw(images, *labels, seed, **function.defaults).numpy()
-    distinct = len(np.unique(drawn.reshape(64, -1), axis=0))
+    distinct = len(np.unique(drawn(name, pictures(64)).reshape(64, -1), axis=0))
     assert distinct == 2 if name == "random_flip" else distinct > 40
 
 
@@ -135,7 +140,7 @@ def test_same_eagerly_in_a_function_and_in_a_data_set(names, dtype):
 def test_alone_as_in_a_pipeline(name):
     images = pictures()
     piped, _ = augmentation_pipeline([name])(images, np.arange(16), SEED)
-    np.testing.assert_array_equal(AUGMENTATIONS[name](images, SEED), piped)
+    np.testing.assert_array_equal(FUNCTIONS[name](images, SEED), piped)
 
 
 def test_a_data_set_keeps_the_static_shape():
@@ -153,8 +158,8 @@ def test_a_data_set_keeps_the_static_shape():
 @pytest.mark.parametrize("name", ["random_rotation", "random_brightness"])
 def test_integer_pixels_are_rounded_not_cut_off(name):
     images = pictures(dtype="uint8")
-    exact = AUGMENTATIONS[name](images.astype("float32"), SEED).numpy()
-    error = AUGMENTATIONS[name](images, SEED).numpy() - exact
+    exact = FUNCTIONS[name](images.astype("float32"), SEED).numpy()
+    error = FUNCTIONS[name](images, SEED).numpy() - exact
     assert np.abs(error).max() <= 0.501 and abs(error.mean()) < 0.1
 
 
@@ -192,7 +197,7 @@ def test_crop_shifts_by_whole_pixels_of_the_reflected_image(passes, padding, hei
 def test_warp_by_a_right_angle():
     images = pictures(height=9, width=9)
     quarter = np.array([[[0, -1, 0], [1, 0, 0], [0, 0, 1]]] * 16, np.float32)
-    result = data_augmentations._warp(tf.constant(images), tf.constant(quarter))
+    result = engine.warp(tf.constant(images), tf.constant(quarter))
     np.testing.assert_allclose(result, np.rot90(images, 1, axes=(1, 2)), atol=1e-4)
 
 
@@ -202,14 +207,13 @@ def test_warp_reaches_far_beyond_the_edges():
     for shrink in (1, 3, 30):
         matrices = np.stack([np.diag([shrink, shrink, 1])] * 4).astype(np.float32)
         matrices[:, 0, 2] = [0, 5, -25, 40.5]
-        result = data_augmentations._warp(tf.constant(images), tf.constant(matrices))
+        result = engine.warp(tf.constant(images), tf.constant(matrices))
         np.testing.assert_allclose(result, images, atol=1e-3)
 
 
 def test_rotation_turns_about_the_centre_without_bounds_being_exceeded():
     images = pictures(200)
-    function = data_augmentations.random_rotation
-    matrices = function.draw(images, tf.constant(SEED), degrees=30.0, probability=1.0).numpy()
+    matrices = drawn("random_rotation(degrees=30)", images)
     angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
     assert 28 < angles.max() <= 30.001 and -30.001 <= angles.min() < -28
     np.testing.assert_array_equal(matrices[:, :2, 2], 0)
@@ -232,10 +236,8 @@ def test_rotation_turns_about_the_centre_without_bounds_being_exceeded():
 )
 def test_magnitudes_have_their_documented_units(name, read, bound):
     """Values fill -bound..bound evenly: both sides, so that nothing is only ever raised."""
-    function, magnitudes = data_augmentations._parse(name)
-    drawn = function.draw(tf.zeros([2000, 10, 20, 3]), tf.constant(SEED), **magnitudes).numpy()
-    values = read(drawn)
-    if function is data_augmentations.random_saturation:
+    values = read(drawn(name, np.zeros([2000, 10, 20, 3], np.float32)))
+    if name.startswith("random_saturation"):
         values = values - 1
     assert 0.97 * bound < values.max() <= bound * 1.0001
     assert 0.97 * bound < -values.min() <= bound * 1.0001
@@ -270,9 +272,9 @@ def test_saturation_keeps_luma_and_hue_keeps_the_mean():
 
 def test_hue_by_a_third_of_the_circle_exchanges_the_channels():
     generator = np.array([[0, -1, 1, 0], [1, 0, -1, 0], [-1, 1, 0, 0], [0, 0, 0, 0]]) / np.sqrt(3)
-    third = data_augmentations._rotation_matrices(tf.constant([2 * np.pi / 3]), generator)
+    third = engine.rotation(tf.constant([2 * np.pi / 3]), generator)
     images = pictures(1)
-    result = data_augmentations._recolour(tf.constant(images), third)
+    result = engine.recolour(tf.constant(images), third)
     np.testing.assert_allclose(result, images[..., [2, 0, 1]], atol=1e-3)
 
 
@@ -280,34 +282,34 @@ def test_hue_by_a_third_of_the_circle_exchanges_the_channels():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_grey_has_no_hue_and_no_saturation(name, channels):
     grey = pictures(channels=1).repeat(channels, axis=3)
-    result = AUGMENTATIONS[name](grey, SEED)
+    result = FUNCTIONS[name](grey, SEED)
     np.testing.assert_allclose(result, grey, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", COLOUR)
 def test_greyscale_is_treated_as_grey_colour(name):
     grey = pictures(channels=1)
-    expected = AUGMENTATIONS[name](grey.repeat(3, axis=3), SEED).numpy()[..., :1]
-    np.testing.assert_allclose(AUGMENTATIONS[name](grey, SEED), expected, atol=1e-3)
+    expected = FUNCTIONS[name](grey.repeat(3, axis=3), SEED).numpy()[..., :1]
+    np.testing.assert_allclose(FUNCTIONS[name](grey, SEED), expected, atol=1e-3)
 
 
 def test_a_list_resamples_and_recolours_once(passes):
     """It equals the product of its parts' matrices applied in one go, in the list's order."""
     images = pictures()
     result, _ = augmentation_pipeline(GEOMETRIC + COLOUR)(images, np.arange(16), SEED)
-    assert [name for name, _ in passes] == ["_warp", "_recolour"]
+    assert [name for name, _ in passes] == ["warp", "recolour"]
 
     passes.clear()
     for name in GEOMETRIC + COLOUR:
-        AUGMENTATIONS[name](images, SEED)
+        FUNCTIONS[name](images, SEED)
     positions, colours = np.eye(3), np.eye(4)
     for name, matrices in passes:
-        if name == "_warp":
+        if name == "warp":
             positions = positions @ matrices
         else:
             colours = matrices @ colours
-    expected = data_augmentations._warp(tf.constant(images), tf.constant(positions, tf.float32))
-    expected = data_augmentations._recolour(expected, tf.constant(colours, tf.float32))
+    expected = engine.warp(tf.constant(images), tf.constant(positions, tf.float32))
+    expected = engine.recolour(expected, tf.constant(colours, tf.float32))
     np.testing.assert_allclose(result, np.clip(expected, 0, 255), atol=0.05)
 
 
@@ -340,8 +342,8 @@ def test_augmentations_of_one_list_do_not_draw_the_same_numbers():
 
 
 def test_stages_that_are_not_listed_are_skipped(monkeypatch):
-    for name in ("_warp", "_recolour", "_mix"):
-        monkeypatch.setattr(data_augmentations, name, None)
+    for name in ("warp", "recolour", "mix"):
+        monkeypatch.setattr(engine, name, None)
     augmentation_pipeline(["random_erasing"])(pictures(), np.arange(16), SEED)
 
 
@@ -366,7 +368,7 @@ def test_mixed_labels_sum_to_1_and_tell_the_share_of_pixels(name):
     images = np.arange(number, dtype=np.float32)[:, None, None, None] * 10 + np.zeros(
         [1, 12, 10, 3]
     )
-    mixed, labels = AUGMENTATIONS[name](images.astype("float32"), classes(number, number), SEED)
+    mixed, labels = FUNCTIONS[name](images.astype("float32"), classes(number, number), SEED)
     mixed, labels = mixed.numpy(), labels.numpy()
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     assert ((labels > 0).sum(axis=1) == 2).sum() >= 3
@@ -476,9 +478,9 @@ def test_bad_lists_are_refused():
 
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_bad_magnitudes_are_refused_when_called_alone(name):
-    function = AUGMENTATIONS[name]
+    function = FUNCTIONS[name]
     labels = (classes(),) if name in MIXING else ()
-    for key in function.limits:
+    for key in AUGMENTATIONS[name].limits:
         for bad in (-1, float("nan"), "much"):
             with pytest.raises(ValueError, match=key):
                 function(pictures(), *labels, SEED, **{key: bad})
@@ -497,6 +499,18 @@ def test_bad_inputs_are_refused():
 
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_public_functions_tell_their_true_signature(name):
-    keys = list(inspect.signature(AUGMENTATIONS[name]).parameters)
-    assert keys[0] == "images" and "seed" in keys and keys[-1] == "probability"
-    assert AUGMENTATIONS[name].__doc__ and getattr(data_augmentations, name) is AUGMENTATIONS[name]
+    signature = inspect.signature(FUNCTIONS[name])
+    inputs = ["images", "labels", "seed"] if name in MIXING else ["images", "seed"]
+    assert list(signature.parameters) == inputs + list(AUGMENTATIONS[name].limits)
+    defaults = {key: signature.parameters[key].default for key in AUGMENTATIONS[name].limits}
+    assert defaults == AUGMENTATIONS[name].defaults
+    assert "draw" not in FUNCTIONS[name].__annotations__ and FUNCTIONS[name].__name__ == name
+    assert "Tensor" in signature.return_annotation and FUNCTIONS[name].__doc__
+
+
+def test_every_call_of_a_draw_gives_other_numbers():
+    draw = engine.Draw(tf.zeros([2000, 4, 4, 3]), tf.constant(SEED))
+    drawn = np.stack([draw.uniform(), *draw.uniforms(2), draw.uniform()])
+    assert drawn.shape == (4, 2000) and np.abs(drawn).max() <= 1
+    assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 0.1
+    assert np.asarray(draw.chosen(0.25)).mean() == pytest.approx(0.25, abs=0.03)

@@ -12,7 +12,8 @@ import train_cifar10
 from backend import micro_batches
 from backend.micro_batches import GradientPasses
 from data_augmentations import augmentation_pipeline
-from datasets.dataset import load_dataset, training_batches
+from datasets.batches import training_batches
+from datasets.dataset import load_dataset
 from models.predictor import Predictor
 from reports.metrics import accuracy_and_loss
 from tests.helpers import SMALL_RUN

@@ -20,20 +20,12 @@ from backend import requirements
 from backend.environment import PLUGIN
 from backend.runtime import gpu_device_type, layer_precision, runtime_name, tf
 from data_augmentations import mixes_labels
+from datasets.catalogue import NAMED_DATASETS
 from models.predictor import Predictor
 from training.run import training_step_for
 from training.settings import Settings, settings_from
 from training.step import CLASSIFICATION, TrainingStep
 
-# (image shape, classes) of the data sets that a script can name.
-DATASETS = {
-    "cifar10": ((32, 32, 3), 10),
-    "cifar100": ((32, 32, 3), 100),
-    "mnist": ((28, 28, 1), 10),
-    "synthetic": ((32, 32, 3), 10),
-    "synthetic100": ((32, 32, 3), 100),
-    "synthetic_mnist": ((28, 28, 1), 10),
-}
 # The bodies of functions, branches and loops are looked into; these only name them.
 _CALLS = set(
     "PartitionedCall StatefulPartitionedCall If StatelessIf While StatelessWhile Case "
@@ -346,12 +338,13 @@ def audit_script(name_or_path: str, *flags: str) -> int:
 
 def audit_settings(build_model: partial, settings: Settings, objective=CLASSIFICATION) -> Audit:
     """Audit the training step that `training.train` would run, on a GPU, for these settings."""
-    if settings.DATASET not in DATASETS:
+    if settings.DATASET not in NAMED_DATASETS:
         raise ValueError(
             f"DATASET is {settings.DATASET!r}: the audit reads no data, choose one of "
-            f"{', '.join(DATASETS)}."
+            f"{', '.join(NAMED_DATASETS)}."
         )
-    image_shape, classes = DATASETS[settings.DATASET]
+    row = NAMED_DATASETS[settings.DATASET]
+    image_shape, classes = row.image_shape, len(row.class_names)
     if settings.IMAGE_SIZE:
         image_shape = (settings.IMAGE_SIZE, settings.IMAGE_SIZE, image_shape[-1])
     with layer_precision(settings.MIXED_PRECISION):

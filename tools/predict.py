@@ -15,7 +15,7 @@ from typing import Sequence
 import numpy as np
 from PIL import Image
 
-from datasets import npz_files
+from datasets.pictures import decode_images
 from reports.figures import GREEN, WRONG, new_figure, plain, save_png, show_image
 from tools.command_line import finished_run, tool_parser
 from training.script import run
@@ -38,7 +38,7 @@ def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
             continue
         try:
             folder = os.path.dirname(path) or "."
-            pixels, _, picture_notes = npz_files.decode_images([path], 0, folder)
+            pixels, _, picture_notes = decode_images([path], 0, folder)
         except ValueError as problem:
             notes.append(str(problem))
             continue

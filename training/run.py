@@ -12,7 +12,8 @@ from backend.micro_batches import gradient_passes
 from backend.optimizers import optimizer_for
 from backend.runtime import keras, layer_precision, tf
 from data_augmentations import augmentation_pipeline
-from datasets.dataset import Dataset, validation_split
+from datasets.dataset import Dataset
+from datasets.splits import validation_split
 from models.predictor import Predictor
 from training import initial_weights
 from training.progress import Progress

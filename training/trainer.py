@@ -8,7 +8,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from backend.runtime import device_name, runtime_name, versions
-from datasets.dataset import training_batches
+from datasets.batches import training_batches
 from models.predictor import softmax
 from reports.metrics import accuracy_and_loss
 from storage.run_folder import RunFolder

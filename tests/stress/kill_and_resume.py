@@ -64,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         data = folder / "data.npz"
-        images, _ = synthetic.draw_dataset(seed=0)
+        images = synthetic.draw_dataset(seed=0)
         np.savez(str(data), **{name: images[name][:count] for name, count in IMAGES.items()})
         flags = FLAGS + ["--dataset", str(data), "--epochs", str(options.epochs)]
         process = Process(folder / "peace", flags)
