@@ -9,16 +9,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, NamedTuple
 
-from datasets.official import read_cifar, read_mnist
+from datasets.official import read_cifar, read_npz_bytes
 from datasets.synthetic import COLOUR_AND_SHAPE_NAMES, SHAPE_NAMES, draw_dataset
 
 
 class NamedDataset(NamedTuple):
     """One data set: what it holds, and where its arrays x_train, y_train, x_test, y_test are from.
 
-    An official one has a url with the sha256 of its file, a reader of the file's bytes, and the
-    name of a synthetic one that stands in without internet. A synthetic one has draw, which takes
-    a seed and the image_shape (height, width, channels).
+    image_shape is (height, width, channels), class_names are in the order of the labels.
+    An official one has the url and the sha256 of a file, a reader, from the file's bytes to the
+    arrays, and may name a synthetic one that stands in without internet. A synthetic one has draw,
+    from a seed and the image_shape to the arrays.
     """
 
     image_shape: tuple[int, int, int]
@@ -68,7 +69,7 @@ NAMED_DATASETS = {
         class_names=tuple("0123456789"),
         url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
         sha256="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-        reader=read_mnist,
+        reader=read_npz_bytes,
         stand_in="synthetic_mnist",
     ),
     "synthetic": NamedDataset((32, 32, 3), SHAPE_NAMES, draw=draw_dataset),

@@ -57,12 +57,13 @@ def load_dataset(
 
     Tried in order: a synthetic set of that name, DATA_DIR/<name>.npz, DATA_DIR/<name>/ with one
     folder per class, the path itself (.npz or folder), the official download. Where that fails,
-    synthetic images stand in, under their own name.
+    the synthetic set that its row names stands in, under its own name.
 
     image_size: side in pixels to which all images are resized, to squares; 0 keeps their size.
     images_per_class: at most so many images of each class, a random sample, are taken from the
     training set (by seed) and from the test set (always the same ones); 0 takes all.
-    Raises ValueError for an unknown name and for files that do not hold a data set.
+    Raises ValueError for an unknown name, for files that do not hold a data set, and for a failed
+    download that nothing stands in for.
     """
     for option, value in (("IMAGE_SIZE", image_size), ("IMAGES_PER_CLASS", images_per_class)):
         if value < 0:
@@ -81,6 +82,8 @@ def load_dataset(
             arrays = row.reader(download(row.url, row.sha256))
         except DownloadError as error:
             notes = [f"{name} could not be downloaded ({error})."]
+            if not row.stand_in:
+                raise ValueError(notes[0]) from error
             is_stand_in, name, row = True, row.stand_in, NAMED_DATASETS[row.stand_in]
     if arrays is None:
         arrays = row.draw(seed, row.image_shape)

@@ -59,9 +59,9 @@ def _fetch(url: str, sha256: str) -> str:
         socket.setdefaulttimeout(timeout)
 
 
-def read_mnist(content: bytes) -> dict[str, np.ndarray]:
-    """Read the bytes of a verified mnist.npz; images are uint8 (count, 28, 28)."""
-    return read_npz(io.BytesIO(content), "mnist.npz")
+def read_npz_bytes(content: bytes) -> dict[str, np.ndarray]:
+    """Read the bytes of a verified .npz file, such as mnist.npz."""
+    return read_npz(io.BytesIO(content), "downloaded .npz file")
 
 
 def read_cifar(content: bytes) -> dict[str, np.ndarray]:
