@@ -20,6 +20,9 @@ from datasets.catalogue import NAMED_DATASETS
 from datasets.dataset import load_dataset
 from datasets.official import DownloadError
 from tests.helpers import ROOT
+from training import ranges
+from training.schedule import SCHEDULES, LearningRate
+from training.settings import settings_from
 
 
 @pytest.fixture
@@ -35,7 +38,8 @@ def extended():
             changed.append((vars(module), set(vars(module))))
             exec(compile(block, f"docs/extending.md, {section}", "exec"), vars(module))
 
-    changed = [(catalogue, set(catalogue)) for catalogue in (NAMED_DATASETS, AUGMENTATIONS)]
+    catalogues = (NAMED_DATASETS, AUGMENTATIONS, SCHEDULES)
+    changed = [(catalogue, set(catalogue)) for catalogue in catalogues]
     yield add
     for names, before in changed:
         for added in set(names) - before:
@@ -99,3 +103,15 @@ def test_a_new_augmentation_works_alone_and_in_a_list(extended):
     listed = "random_white_balance(fraction=0.3, probability=0.5)"
     augmented, _ = augmentation_pipeline([listed])(images, np.zeros(200, int), [3, 14])
     assert 0.4 < (augmented.numpy() != 100).any(axis=(1, 2, 3)).mean() < 0.6
+
+
+def test_a_new_schedule_has_its_flag_and_its_rates(extended, monkeypatch):
+    flags = "--schedule inverse_square_root --warmup-epochs 5 --epochs 20".split()
+    with pytest.raises(ValueError, match="SCHEDULE is 'inverse_square_root'"):
+        settings_from(vars(train_cifar10), flags)
+    extended("A new schedule")
+    # The table of ranges was made when the module was imported, before there was the new one.
+    monkeypatch.setitem(ranges.RANGES, "SCHEDULE", ranges.one_of(*SCHEDULES))
+    settings = settings_from(vars(train_cifar10), flags)
+    schedule = LearningRate(settings.SCHEDULE, 0.1, settings.EPOCHS, warmup_epochs=5)
+    assert [schedule.at(epoch / 20) for epoch in (0, 5, 6, 14)] == [0.0, 0.1, 0.1, 0.1 / 3]
