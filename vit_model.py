@@ -1,25 +1,23 @@
 """The Vision Transformer, from top to bottom in the order in which an image passes through it.
 
-    image -> patches -> projection -> + positions -> blocks -> representation -> head -> logits
+    pixels -> normalisation -> patches -> projection -> class token -> positions
+           -> number_of_layers times (attention, feed-forward) -> representation -> head -> logits
 
-Method: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv 2010.11929), section 3.1,
-with pre-norm blocks. The blocks themselves stand in encoder_block.py.
+Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv 2010.11929), section 3.1. Tokens are
+(batch, tokens, dim) throughout. DirectML has no kernel for Einsum, the heart of Keras' own
+attention, so all mathematics here is reshape, transpose and matrix product.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
-from backend.fast_ops import gelu
-from backend.layers import Dropout
+from backend.fast_ops import attend, attention_weights, gelu
+from backend.layers import LayerNorm, Linear, SeededDropout, StochasticDepth
 from backend.runtime import keras, tf
-from encoder_block import encoder
 
-STEMS = ("patches", "patch_convolution", "convolutional")
-REPRESENTATIONS = ("flatten", "mean", "class_token", "sequence_pooling")
-# A slip of the finger shall not fill the memory.
-LARGEST_SIZE = 16384
+# ------------------------------------------------------------------------- from pixels to tokens
 
 
 class PixelNormalization(keras.layers.Layer):
@@ -41,9 +39,10 @@ class PixelNormalization(keras.layers.Layer):
 
 
 class PatchExtraction(keras.layers.Layer):
-    """Cut images into flattened patches, row by row; they overlap where the stride is smaller.
+    """Cut images into flattened patches, row by row; a stride below the size lets them overlap.
 
-    (batch, height, width, channels) -> (batch, tokens, patch_size * patch_size * channels)
+    (batch, height, width, channels) -> (batch, tokens, patch_size * patch_size * channels);
+    arXiv 2010.11929, section 3.1: x_p.
     """
 
     def __init__(self, patch_size: int, patch_stride: int, **kwargs):
@@ -69,29 +68,74 @@ class PatchExtraction(keras.layers.Layer):
 
 
 class PatchProjection(keras.layers.Layer):
-    """Project every flattened patch linearly: (batch, tokens, values) -> (batch, tokens, dim)."""
+    """Project every patch linearly: (batch, tokens, values) -> (batch, tokens, dim).
+
+    arXiv 2010.11929, equation 1: x_p E.
+    """
 
     def __init__(self, embedding_dim: int, **kwargs):
         super().__init__(**kwargs)
         self.embedding_dim = embedding_dim
-        self.projection = keras.layers.Dense(embedding_dim, name="projection")
-
-    def build(self, input_shape):
-        _, self.tokens, self.values = input_shape
-        super().build(input_shape)
+        self.projection = Linear(embedding_dim, name="projection")
 
     def call(self, patches):
-        tokens = self.projection(tf.reshape(patches, [-1, self.values]))
-        return tf.reshape(tokens, [-1, self.tokens, self.embedding_dim])
+        return self.projection(patches)
 
     def get_config(self) -> dict[str, Any]:
         return dict(super().get_config(), embedding_dim=self.embedding_dim)
 
 
-class ClassToken(keras.layers.Layer):
-    """Put one learnable token before all others.
+def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> tf.Tensor:
+    """Cut out patches and project each linearly: images -> tokens."""
+    patches = PatchExtraction(patch_size, patch_stride, name="patch_extraction")(images)
+    return PatchProjection(embedding_dim, name="patch_projection")(patches)
 
-    (batch, tokens, dim) -> (batch, 1 + tokens, dim)
+
+def patch_convolution_stem(
+    images, embedding_dim: int, patch_size: int, patch_stride: int
+) -> tf.Tensor:
+    """Do the same by one convolution without bias, as many implementations do."""
+    features = keras.layers.Conv2D(
+        embedding_dim, patch_size, strides=patch_stride, use_bias=False, name="patch_convolution"
+    )(images)
+    return _places_as_tokens(features)
+
+
+def convolutional_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> tf.Tensor:
+    """Convolve and pool until one token is left for each square of patch_stride pixels.
+
+    patch_stride is a power of two; patch_size is not used. Hassani et al. 2021 (arXiv 2104.05704),
+    section 3.1, and Xiao et al. 2021 (arXiv 2106.14881).
+    """
+    halvings = int(math.log2(patch_stride))
+    for number in range(1, halvings + 1):
+        channels = embedding_dim if number == halvings else embedding_dim // 2
+        images = keras.layers.Conv2D(
+            channels, 3, padding="same", activation="relu", name=f"convolution_{number}"
+        )(images)
+        images = keras.layers.MaxPool2D(3, strides=2, padding="same", name=f"pooling_{number}")(
+            images
+        )
+    return _places_as_tokens(images)
+
+
+def _places_as_tokens(features) -> tf.Tensor:
+    _, rows, columns, dim = features.shape
+    return keras.layers.Reshape((rows * columns, dim), name="tokens")(features)
+
+
+# From images to tokens: (images, embedding_dim, patch_size, patch_stride) -> tokens.
+STEMS = {
+    "patches": patch_stem,
+    "patch_convolution": patch_convolution_stem,
+    "convolutional": convolutional_stem,
+}
+
+
+class ClassToken(keras.layers.Layer):
+    """Put one learned token before all others: (batch, tokens, dim) -> (batch, 1 + tokens, dim).
+
+    arXiv 2010.11929, equation 1: x_class.
     """
 
     def build(self, input_shape):
@@ -101,29 +145,16 @@ class ClassToken(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, tokens):
-        # One product instead of tile or broadcast: a copy of the token for every image.
+        # One copy for every image, by a product instead of tile or broadcast.
         copies = tf.ones_like(tokens[:, :1, :]) * self.token
         return tf.concat([copies, tokens], axis=1)
 
 
-class FirstToken(keras.layers.Layer):
-    """Take the class token after the blocks: (batch, tokens, dim) -> (batch, dim)."""
-
-    def call(self, tokens):
-        return tokens[:, 0]
-
-
-class OtherTokens(keras.layers.Layer):
-    """Leave out the first token: (batch, 1 + tokens, dim) -> (batch, tokens, dim)."""
-
-    def call(self, tokens):
-        return tokens[:, 1:]
-
-
 class PositionEmbedding(keras.layers.Layer):
-    """Add a learnable vector for each position: (batch, tokens, dim) -> same.
+    """Add a learned vector for each position: (batch, tokens, dim) -> same.
 
     The vectors start as random numbers of deviation stddev, or as zeros where that is 0.
+    arXiv 2010.11929, equation 1: E_pos.
     """
 
     def __init__(self, stddev: float = 0.02, **kwargs):
@@ -145,6 +176,162 @@ class PositionEmbedding(keras.layers.Layer):
         return dict(super().get_config(), stddev=self.stddev)
 
 
+# ----------------------------------------------------------------------------------- the encoder
+
+
+class MultiHeadSelfAttention(keras.layers.Layer):
+    """Let every token look at all tokens of its image: softmax(q k^T / sqrt(head_dim)) v.
+
+    (batch, tokens, dim) -> same. Vaswani et al. 2017, "Attention Is All You Need" (arXiv
+    1706.03762), section 3.2; arXiv 2010.11929, appendix A.
+    """
+
+    def __init__(self, num_heads: int, dropout_rate: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.dropout_rate = dropout_rate
+
+    def build(self, input_shape):
+        _, self.tokens, self.dim = input_shape
+        self.head_dim = self.dim // self.num_heads
+        self.query_key_value = Linear(3 * self.dim, name="query_key_value")
+        self.projection = Linear(self.dim, name="projection")
+        self.dropout = SeededDropout(self.dropout_rate, name="dropout")
+        super().build(input_shape)
+
+    def heads(self, x) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return query / sqrt(head_dim), key and value, each (batch, heads, head_dim, tokens)."""
+        # One transposition for all three and all heads: (batch, 3 * dim, tokens).
+        query_key_value = tf.transpose(self.query_key_value(x), [0, 2, 1])
+        query, key, value = [
+            tf.reshape(part, [-1, self.num_heads, self.head_dim, self.tokens])
+            for part in tf.split(query_key_value, 3, axis=1)
+        ]
+        return query * (1.0 / math.sqrt(self.head_dim)), key, value
+
+    def call(self, x, training=None):
+        context = attend(*self.heads(x))  # (batch, heads, head_dim, tokens)
+        context = tf.reshape(context, [-1, self.dim, self.tokens])
+        context = tf.transpose(context, [0, 2, 1])  # (batch, tokens, dim)
+        return self.dropout(self.projection(context), training)
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config(), num_heads=self.num_heads, dropout_rate=self.dropout_rate)
+
+
+class FeedForward(keras.layers.Layer):
+    """Work on each token alone: expand, GELU, contract. (batch, tokens, dim) -> same.
+
+    arXiv 1706.03762, section 3.3, with GELU as in arXiv 2010.11929, section 3.1.
+    """
+
+    def __init__(self, hidden_dim: int, dropout_rate: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.dropout_rate = dropout_rate
+
+    def build(self, input_shape):
+        self.expand = Linear(self.hidden_dim, name="expand")
+        self.contract = Linear(int(input_shape[-1]), name="contract")
+        self.dropout = SeededDropout(self.dropout_rate, name="dropout")
+        super().build(input_shape)
+
+    def call(self, x, training=None):
+        hidden = self.dropout(gelu(self.expand(x)), training)  # (batch, tokens, hidden_dim)
+        return self.dropout(self.contract(hidden), training)
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(
+            super().get_config(), hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate
+        )
+
+
+class EncoderBlock(keras.layers.Layer):
+    """Add to the tokens what attention, then what the feed-forward network makes of them.
+
+    (batch, tokens, dim) -> same; pre-norm, arXiv 2010.11929, equations 2 and 3.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        mlp_hidden_dim: int,
+        dropout_rate: float = 0.0,
+        stochastic_depth_rate: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_hidden_dim = mlp_hidden_dim
+        self.dropout_rate = dropout_rate
+        self.stochastic_depth_rate = stochastic_depth_rate
+
+    def build(self, input_shape):
+        self.attention_norm = LayerNorm(epsilon=1e-6, name="attention_norm")
+        self.attention = MultiHeadSelfAttention(self.num_heads, self.dropout_rate, name="attention")
+        self.feed_forward_norm = LayerNorm(epsilon=1e-6, name="feed_forward_norm")
+        self.feed_forward = FeedForward(self.mlp_hidden_dim, self.dropout_rate, name="feed_forward")
+        self.drop_path = StochasticDepth(self.stochastic_depth_rate, name="drop_path")
+        super().build(input_shape)
+
+    def call(self, x, training=None):
+        x = x + self.drop_path(self.attention(self.attention_norm(x), training), training)
+        x = x + self.drop_path(self.feed_forward(self.feed_forward_norm(x), training), training)
+        return x
+
+    def attention_weights(self, x) -> tf.Tensor:
+        """Return the attention weights, (batch, heads, tokens, tokens), for the block's input."""
+        query, key, _ = self.attention.heads(self.attention_norm(x))
+        return attention_weights(query, key)
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(
+            super().get_config(),
+            num_heads=self.num_heads,
+            mlp_hidden_dim=self.mlp_hidden_dim,
+            dropout_rate=self.dropout_rate,
+            stochastic_depth_rate=self.stochastic_depth_rate,
+        )
+
+
+def encoder(
+    tokens,
+    number_of_layers: int,
+    num_heads: int,
+    mlp_hidden_dim: int,
+    dropout_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+) -> tf.Tensor:
+    """Pass tokens (batch, tokens, dim) through all blocks and the last norm: same shape."""
+    for number in range(1, number_of_layers + 1):
+        tokens = EncoderBlock(
+            num_heads,
+            mlp_hidden_dim,
+            dropout_rate,
+            # The deeper the block, the more often it is skipped: arXiv 1603.09382, equation 4.
+            stochastic_depth_rate * number / number_of_layers,
+            name=f"block_{number}",
+        )(tokens)
+    return LayerNorm(epsilon=1e-6, name="final_norm")(tokens)
+
+
+# ------------------------------------------------------------------------- from tokens to logits
+
+
+class FirstToken(keras.layers.Layer):
+    """Take the first token: (batch, tokens, dim) -> (batch, dim)."""
+
+    def call(self, tokens):
+        return tokens[:, 0]
+
+
+class OtherTokens(keras.layers.Layer):
+    """Leave out the first token: (batch, 1 + tokens, dim) -> (batch, tokens, dim)."""
+
+    def call(self, tokens):
+        return tokens[:, 1:]
+
+
 class SequencePooling(keras.layers.Layer):
     """Average the tokens by learned importance: (batch, tokens, dim) -> (batch, dim).
 
@@ -153,75 +340,59 @@ class SequencePooling(keras.layers.Layer):
 
     def build(self, input_shape):
         _, self.tokens, self.dim = input_shape
-        # No bias: softmax takes out what all tokens have in common, so that it could not learn.
-        self.importance = keras.layers.Dense(1, use_bias=False, name="importance")
+        # No bias: softmax cancels what all tokens have in common, so it could not learn.
+        self.importance = Linear(1, use_bias=False, name="importance")
         super().build(input_shape)
 
     def call(self, tokens):
-        scores = self.importance(tf.reshape(tokens, [-1, self.dim]))  # (batch * tokens, 1)
-        weights = tf.nn.softmax(tf.reshape(scores, [-1, 1, self.tokens]))
-        return tf.reshape(tf.matmul(weights, tokens), [-1, self.dim])
+        scores = tf.reshape(self.importance(tokens), [-1, 1, self.tokens])
+        pooled = tf.matmul(tf.nn.softmax(scores), tokens)  # (batch, 1, dim)
+        return tf.reshape(pooled, [-1, self.dim])
 
 
-def patch_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> tf.Tensor:
-    """Turn images into tokens (batch, tokens, dim): cut out patches and project each linearly."""
-    patches = PatchExtraction(patch_size, patch_stride, name="patch_extraction")(images)
-    return PatchProjection(embedding_dim, name="patch_projection")(patches)
+def flatten(tokens) -> tf.Tensor:
+    """Put all tokens one after the other: (batch, tokens * dim)."""
+    return keras.layers.Flatten(name="flatten")(tokens)
 
 
-def patch_convolution_stem(
-    images, embedding_dim: int, patch_size: int, patch_stride: int
-) -> tf.Tensor:
-    """Do the same by one convolution without bias: arXiv 2010.11929 in many implementations."""
-    images = keras.layers.Conv2D(
-        embedding_dim, patch_size, strides=patch_stride, use_bias=False, name="patch_convolution"
-    )(images)
-    _, rows, columns, _ = images.shape
-    return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
+def mean_pooling(tokens) -> tf.Tensor:
+    """Average all tokens: (batch, dim); arXiv 2010.11929, appendix D.3."""
+    return keras.layers.GlobalAveragePooling1D(name="mean")(tokens)
 
 
-def convolutional_stem(images, embedding_dim: int, patch_size: int, patch_stride: int) -> tf.Tensor:
-    """Turn images into tokens (batch, tokens, dim): one convolution and pooling per halving.
+def class_token(tokens) -> tf.Tensor:
+    """Take the class token: (batch, dim); arXiv 2010.11929, equation 4."""
+    return FirstToken(name="first_token")(tokens)
 
-    The grid is that of patches with patch_stride, which has to be a power of two; patch_size is not
-    used. arXiv 2104.05704, section 3.1, and Xiao et al. 2021 (arXiv 2106.14881).
+
+def sequence_pooling(tokens) -> tf.Tensor:
+    """Average all tokens by learned importance: (batch, dim)."""
+    return SequencePooling(name="sequence_pooling")(tokens)
+
+
+# From tokens to the one vector per image that the head classifies.
+REPRESENTATIONS = {
+    "flatten": flatten,
+    "mean": mean_pooling,
+    "class_token": class_token,
+    "sequence_pooling": sequence_pooling,
+}
+# With a distillation token: the layer that learns the labels, and the one that learns the teacher.
+CLASS_LOGITS, DISTILLATION_LOGITS = "class_logits", "distillation_logits"
+
+
+def logits_layer(number_of_classes: int, name: str = "logits") -> keras.layers.Layer:
+    """Return the last layer of any model, in float32 also where the others compute in float16."""
+    return keras.layers.Dense(number_of_classes, name=name, dtype="float32")
+
+
+def head_layer_names(model: keras.Model) -> set[str]:
+    """Return the names of the head's layers with weights: those over one vector per image.
+
+    The head belongs to the classes of one data set, and fine-tuning replaces it: arXiv 2010.11929,
+    section 3.2. All other layers, of any model here, work on tokens or on maps of features.
     """
-    halvings = int(round(math.log(patch_stride, 2)))
-    if halvings < 1 or 2**halvings != patch_stride:
-        raise ValueError(
-            f"PATCH_STRIDE is {patch_stride}: the convolutional stem needs a power of two from "
-            "2 on."
-        )
-    for number in range(1, halvings + 1):
-        channels = embedding_dim if number == halvings else embedding_dim // 2
-        images = keras.layers.Conv2D(
-            channels, 3, padding="same", activation="relu", name=f"convolution_{number}"
-        )(images)
-        images = keras.layers.MaxPool2D(3, strides=2, padding="same", name=f"pooling_{number}")(
-            images
-        )
-    _, rows, columns, _ = images.shape
-    return keras.layers.Reshape((rows * columns, embedding_dim), name="tokens")(images)
-
-
-def token_grid(
-    image_shape: Sequence[int], patch_size: int, patch_stride: int, stem: str = "patches"
-) -> tuple[int, int]:
-    """Return the rows and columns of patches; ValueError if they do not cover the image exactly."""
-    if stem == "convolutional":
-        # Its convolutions halve the image; one token stands for each square of patch_stride pixels.
-        patch_size = patch_stride
-    sides = []
-    for side in image_shape[:2]:
-        if patch_size > side or (side - patch_size) % patch_stride:
-            raise ValueError(
-                f"PATCH_SIZE {patch_size} with PATCH_STRIDE {patch_stride} does not cover an "
-                f"image side of {side} pixels: "
-                f"{side} - {patch_size} must be a multiple of {patch_stride}. Change them, or "
-                "the side by IMAGE_SIZE."
-            )
-        sides.append((side - patch_size) // patch_stride + 1)
-    return sides[0], sides[1]
+    return {layer.name for layer in model.layers if layer.weights and len(layer.input_shape) == 2}
 
 
 def vision_transformer(
@@ -249,90 +420,89 @@ def vision_transformer(
     Pixels 0..255, (batch, height, width, channels) -> logits (batch, number_of_classes).
     image_shape is (height, width, channels); mean and std are per channel on the scale 0..255; the
     rates are probabilities; position_stddev is the deviation that positions start with. With a
-    distillation_token the logits are the mean of two layers', class_logits and distillation_logits:
+    distillation_token the logits are the mean of two layers', CLASS_LOGITS and DISTILLATION_LOGITS:
     Touvron et al. 2020, DeiT (arXiv 2012.12877), section 4. Raises ValueError, naming the numbers,
     for sizes that do not fit together.
     """
-    check_sizes(
-        patch_size=patch_size,
-        patch_stride=patch_stride,
-        number_of_layers=number_of_layers,
-        embedding_dim=embedding_dim,
-        num_heads=num_heads,
-        mlp_hidden_dim=mlp_hidden_dim,
-        number_of_classes=number_of_classes,
-    )
-    for hidden_dim in head_hidden_dims:
-        check_sizes(head_hidden_dims=hidden_dim)
-    check_rates(
-        dropout_rate=dropout_rate,
-        head_dropout_rate=head_dropout_rate,
-        stochastic_depth_rate=stochastic_depth_rate,
-    )
-    check_heads(embedding_dim, num_heads)
-    stems = dict(zip(STEMS, (patch_stem, patch_convolution_stem, convolutional_stem)))
-    _check_choice("STEM", stem, stems)
-    _check_choice("REPRESENTATION", representation, REPRESENTATIONS)
-    token_grid(image_shape, patch_size, patch_stride, stem)
-
-    inputs = keras.Input(shape=tuple(image_shape), name="pixels")
-    images = PixelNormalization(mean, std, name="pixel_normalization")(inputs)
-    tokens = stems[stem](images, embedding_dim, patch_size, patch_stride)
+    check_arguments(locals())
+    pixels = keras.Input(shape=tuple(image_shape), name="pixels")
+    images = PixelNormalization(mean, std, name="pixel_normalization")(pixels)
+    tokens = STEMS[stem](images, embedding_dim, patch_size, patch_stride)  # (batch, tokens, dim)
     if representation == "class_token":
         tokens = ClassToken(name="class_token")(tokens)
     if distillation_token:
         tokens = ClassToken(name="distillation_token")(tokens)
     tokens = PositionEmbedding(position_stddev, name="position_embedding")(tokens)
-    tokens = Dropout(dropout_rate, name="embedding_dropout")(tokens)
+    tokens = SeededDropout(dropout_rate, name="embedding_dropout")(tokens)
     tokens = encoder(
         tokens, number_of_layers, num_heads, mlp_hidden_dim, dropout_rate, stochastic_depth_rate
     )
     if distillation_token:
         distilled, tokens = FirstToken(name="distilled")(tokens), OtherTokens(name="others")(tokens)
-    context = represent(tokens, representation)
+    vector = REPRESENTATIONS[representation](tokens)  # (batch, values)
     for number, hidden_dim in enumerate(head_hidden_dims, start=1):
-        context = keras.layers.Dense(hidden_dim, activation=gelu, name=f"head_hidden_{number}")(
-            context
-        )
-        context = Dropout(head_dropout_rate, name=f"head_dropout_{number}")(context)
+        vector = keras.layers.Dense(hidden_dim, gelu, name=f"head_hidden_{number}")(vector)
+        vector = SeededDropout(head_dropout_rate, name=f"head_dropout_{number}")(vector)
     if distillation_token:
-        heads = ((context, "class_logits"), (distilled, "distillation_logits"))
-        both = [logits_layer(number_of_classes, name)(vector) for vector, name in heads]
+        both = [
+            logits_layer(number_of_classes, CLASS_LOGITS)(vector),
+            logits_layer(number_of_classes, DISTILLATION_LOGITS)(distilled),
+        ]
         logits = keras.layers.Average(name="logits", dtype="float32")(both)
     else:
-        logits = logits_layer(number_of_classes)(context)
-    return keras.Model(inputs, logits, name="vision_transformer")
+        logits = logits_layer(number_of_classes)(vector)
+    return keras.Model(pixels, logits, name="vision_transformer")
 
 
-def logits_layer(number_of_classes: int, name: str = "logits") -> keras.layers.Layer:
-    """Return the last layer, in float32 also where the others compute in float16."""
-    return keras.layers.Dense(number_of_classes, name=name, dtype="float32")
+# ------------------------------------------------------------- which arguments fit together
+
+# Upper limit, so that a typo cannot exhaust memory.
+LARGEST_SIZE = 16384
 
 
-def represent(tokens, representation: str) -> tf.Tensor:
-    """Return the one vector per image, (batch, values), that the head classifies."""
-    if representation == "flatten":
-        return keras.layers.Flatten(name="flatten")(tokens)
-    if representation == "mean":
-        return keras.layers.GlobalAveragePooling1D(name="mean")(tokens)
-    if representation == "class_token":
-        return FirstToken(name="first_token")(tokens)
-    return SequencePooling(name="sequence_pooling")(tokens)
+def token_grid(
+    image_shape: Sequence[int], patch_size: int, patch_stride: int, stem: str = "patches"
+) -> tuple[int, int]:
+    """Return the rows and columns of patches; ValueError if they do not cover the image exactly."""
+    if stem == "convolutional":
+        # One token stands for each square of patch_stride pixels.
+        patch_size = patch_stride
+    for side in image_shape[:2]:
+        if patch_size > side or (side - patch_size) % patch_stride:
+            raise ValueError(
+                f"PATCH_SIZE {patch_size} with PATCH_STRIDE {patch_stride} does not cover an image "
+                f"side of {side} pixels: {side} - {patch_size} must be a multiple of "
+                f"{patch_stride}. Change them, or the side by IMAGE_SIZE."
+            )
+    rows, columns = [(side - patch_size) // patch_stride + 1 for side in image_shape[:2]]
+    return rows, columns
 
 
-def check_sizes(**sizes: int) -> None:
-    """Raise ValueError, naming the size, for one outside 1 to LARGEST_SIZE."""
-    for name, size in sizes.items():
-        if not 1 <= size <= LARGEST_SIZE:
-            raise ValueError(f"{name.upper()} is {size}: it must be 1 to {LARGEST_SIZE}.")
-
-
-def check_heads(embedding_dim: int, num_heads: int) -> None:
-    """Raise ValueError unless each head gets as many numbers of a token as the others."""
-    if embedding_dim % num_heads:
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Raise ValueError, naming the constants, for arguments that no vision_transformer can have."""
+    sizes = (
+        "number_of_classes patch_size patch_stride number_of_layers embedding_dim num_heads "
+        "mlp_hidden_dim head_hidden_dims"
+    )
+    check_sizes(**{name: arguments[name] for name in sizes.split()})
+    check_rates(**{name: arguments[name] for name in arguments if name.endswith("_rate")})
+    check_heads(arguments["embedding_dim"], arguments["num_heads"])
+    stem, patch_stride = arguments["stem"], arguments["patch_stride"]
+    check_choice("STEM", stem, STEMS)
+    check_choice("REPRESENTATION", arguments["representation"], REPRESENTATIONS)
+    if stem == "convolutional" and not (patch_stride > 1 and math.log2(patch_stride).is_integer()):
         raise ValueError(
-            f"EMBEDDING_DIM {embedding_dim} is not divisible by NUM_HEADS {num_heads}."
+            f"PATCH_STRIDE is {patch_stride}: the convolutional stem needs a power of two >= 2."
         )
+    token_grid(arguments["image_shape"], arguments["patch_size"], patch_stride, stem)
+
+
+def check_sizes(**sizes: int | Sequence[int]) -> None:
+    """Raise ValueError, naming the size, for one outside 1 to LARGEST_SIZE."""
+    for name, value in sizes.items():
+        for size in value if isinstance(value, (list, tuple)) else (value,):
+            if not 1 <= size <= LARGEST_SIZE:
+                raise ValueError(f"{name.upper()} is {size}: it must be 1 to {LARGEST_SIZE}.")
 
 
 def check_rates(**rates: float) -> None:
@@ -342,6 +512,15 @@ def check_rates(**rates: float) -> None:
             raise ValueError(f"{name.upper()} is {rate}: it must be at least 0 and less than 1.")
 
 
-def _check_choice(name: str, value: str, choices) -> None:
+def check_heads(embedding_dim: int, num_heads: int) -> None:
+    """Raise ValueError unless the numbers of a token can be divided among the heads."""
+    if embedding_dim % num_heads:
+        raise ValueError(
+            f"EMBEDDING_DIM {embedding_dim} is not divisible by NUM_HEADS {num_heads}."
+        )
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ValueError for a word that is none of the choices."""
     if value not in choices:
-        raise ValueError("{} is {!r}: choose one of {}.".format(name, value, ", ".join(choices)))
+        raise ValueError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")

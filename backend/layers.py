@@ -1,8 +1,9 @@
-"""Dropout and stochastic depth whose random choices are a pure function of the training step.
+"""The layers that Keras has too, in the form that DirectML and exact resuming ask for.
 
-A training step runs the model inside `random_numbers_from(seed)`, and every draw made meanwhile
-takes the next stream of that seed. Nothing random is ever stored, so a resumed run draws what an
-uninterrupted one would have drawn.
+Linear and LayerNorm need fewer operations than Dense and LayerNormalization. What SeededDropout and
+StochasticDepth drop is a pure function of the training step: a step runs the model inside
+`random_numbers_from(seed)`, and every draw made meanwhile takes the next stream of that seed.
+Nothing random is ever stored, so a resumed run draws what an uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
@@ -10,23 +11,76 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Iterator
 
+from backend.fast_ops import normalize
 from backend.runtime import keras, tf
 
-_open_streams: list[_Streams] = []
+
+class Linear(keras.layers.Dense):
+    """Dense over the last axis, (..., values) -> (..., units), as one plain matrix product.
+
+    Keras' own adds a dozen operations on shapes where there are more than two axes.
+    """
+
+    def call(self, inputs):
+        rows = super().call(tf.reshape(inputs, [-1, inputs.shape[-1]]))
+        return tf.reshape(rows, [-1, *inputs.shape[1:-1], self.units])
 
 
-class _Streams:
-    """Count the draws of one forward pass, so that no two layers share their random numbers."""
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer normalisation over the last axis, in float32 whatever the model computes in."""
 
-    def __init__(self, seed: tf.Tensor):
-        self.seed = seed
-        self.draws = 0
+    def call(self, inputs):
+        # The squares of float16 numbers overflow from 256 on.
+        outputs = normalize(
+            tf.cast(inputs, tf.float32),
+            tf.convert_to_tensor(self.gamma),
+            tf.convert_to_tensor(self.beta),
+            self.epsilon,
+        )
+        return tf.cast(outputs, inputs.dtype)
 
-    def next_seed(self) -> tf.Tensor:
-        self.draws += 1
-        # The first number is the step's own. The second separates the draws within the step, and by
-        # far, because that of each gradient pass is a little further on.
-        return self.seed + [0, 65537 * self.draws]
+
+class SeededDropout(keras.layers.Layer):
+    """Set a random share of the values to zero while training, and scale up the others.
+
+    Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
+    """
+
+    def __init__(self, rate: float, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def call(self, inputs, training=None):
+        if not self.rate:
+            return inputs
+        return keras.backend.in_train_phase(
+            lambda: self.drop(inputs), lambda: inputs + 0.0, training=training
+        )
+
+    def drop(self, inputs) -> tf.Tensor:
+        """Return the inputs with a random choice for each value."""
+        return inputs * self.choices(tf.shape(inputs), inputs.dtype)
+
+    def choices(self, shape, dtype) -> tf.Tensor:
+        """Return random factors: 0 for the dropped share `rate`, 1 / (1 - rate) for the others."""
+        keep = tf.floor(uniform(shape) + (1.0 - self.rate))
+        return tf.cast(keep, dtype) * (1.0 / (1.0 - self.rate))
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config(), rate=self.rate)
+
+
+class StochasticDepth(SeededDropout):
+    """Drop a residual branch as a whole, for random images of a batch, while training.
+
+    Huang et al. 2016 (arXiv 1603.09382), section 3.
+    """
+
+    def drop(self, inputs) -> tf.Tensor:
+        """Return the inputs, (batch, ...), with a random choice for each image."""
+        rows = tf.reshape(inputs, [-1, inputs.shape[1:].num_elements()])  # (batch, values)
+        rows = rows * self.choices([tf.shape(rows)[0], 1], inputs.dtype)
+        return tf.reshape(rows, [-1, *inputs.shape[1:]])
 
 
 @contextlib.contextmanager
@@ -49,32 +103,18 @@ def uniform(shape) -> tf.Tensor:
     )
 
 
-class Dropout(keras.layers.Layer):
-    """Zero a random share of the values while training, and scale up the others.
+class _Streams:
+    """Count the draws of one forward pass, so that no two layers share their random numbers."""
 
-    With one_choice_per_image whole images are kept or dropped. On a residual branch that is
-    stochastic depth: Huang et al. 2016 (arXiv 1603.09382), section 3.
-    """
+    def __init__(self, seed: tf.Tensor):
+        self.seed = seed
+        self.draws = 0
 
-    def __init__(self, rate: float, one_choice_per_image: bool = False, **kwargs):
-        super().__init__(**kwargs)
-        self.rate = rate
-        self.one_choice_per_image = one_choice_per_image
+    def next_seed(self) -> tf.Tensor:
+        self.draws += 1
+        # The first number is the step's own. The second separates the draws within the step, by far
+        # more than the gradient passes of a step are apart.
+        return self.seed + [0, 65537 * self.draws]
 
-    def call(self, inputs, training=None):
-        if not self.rate:
-            return inputs
 
-        def dropped():
-            shape = tf.shape(inputs)
-            if self.one_choice_per_image:
-                shape = tf.concat([shape[:1], tf.ones_like(shape[1:])], axis=0)
-            keep = tf.floor(uniform(shape) + (1.0 - self.rate))
-            return inputs * (tf.cast(keep, inputs.dtype) * (1.0 / (1.0 - self.rate)))
-
-        return keras.backend.in_train_phase(dropped, lambda: inputs + 0.0, training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        return dict(
-            super().get_config(), rate=self.rate, one_choice_per_image=self.one_choice_per_image
-        )
+_open_streams: list[_Streams] = []

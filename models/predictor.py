@@ -1,4 +1,4 @@
-"""The answers of a model to any number of images."""
+"""The predictions of a model for any number of images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PREDICTION_BATCH_SIZE = 144
 
 
 class Predictor:
-    """Give the logits of a model for any number of images, in inference mode.
+    """The logits of a model for any number of images, in inference mode.
 
-    A batch is cut into passes_at_once, which must divide it, and which run side by side; 0 = as
+    A batch is cut into passes_at_once, which must divide it and which run side by side; 0 takes as
     many as suit this device.
     """
 

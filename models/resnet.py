@@ -55,7 +55,7 @@ class ResidualBlock(keras.layers.Layer):
         return tf.nn.relu(self.shortcut(images) + change)
 
     def shortcut(self, images) -> tf.Tensor:
-        """Return every stride-th pixel, with channels of zeros for those that come new."""
+        """Return every stride-th pixel, with channels of zeros for the new ones."""
         if self.stride > 1:
             images = tf.nn.max_pool2d(images, ksize=1, strides=self.stride, padding="SAME")
         if self.added_channels:

@@ -1,4 +1,4 @@
-"""A transformer over visual tokens: convolutions see, a tokenizer sums up, attention relates.
+"""A transformer over visual tokens: convolutions, a tokenizer, encoder blocks.
 
     image -> convolutions -> 8 x 8 features -> tokenizer -> 16 tokens -> blocks -> mean -> logits
 
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from backend.layers import Dropout
+from backend.layers import Linear, SeededDropout
 from backend.runtime import keras, tf
-from encoder_block import encoder
 from models.resnet import batch_normalization, convolution
 from vit_model import (
     PatchProjection,
@@ -21,13 +20,14 @@ from vit_model import (
     check_heads,
     check_rates,
     check_sizes,
+    encoder,
     logits_layer,
-    represent,
+    mean_pooling,
 )
 
 
 class FilterTokenizer(keras.layers.Layer):
-    """Sum up features in a few tokens, each the mean of the places that its filter points at.
+    """Summarise features in a few tokens, each the mean of the places that its filter selects.
 
     (batch, height, width, channels) -> (batch, number_of_tokens, channels):
     softmax over all places of (features * filters), transposed, times features.
@@ -40,12 +40,12 @@ class FilterTokenizer(keras.layers.Layer):
     def build(self, input_shape):
         _, rows, columns, self.channels = input_shape
         self.places = rows * columns
-        self.filters = keras.layers.Dense(self.number_of_tokens, use_bias=False, name="filters")
+        self.filters = Linear(self.number_of_tokens, use_bias=False, name="filters")
         super().build(input_shape)
 
     def attention(self, features) -> tf.Tensor:
         """Return the share of every place in every token, (batch, tokens, places)."""
-        scores = self.filters(tf.reshape(features, [-1, self.channels]))  # (batch * places, tokens)
+        scores = self.filters(features)  # (batch, height, width, tokens)
         scores = tf.reshape(scores, [-1, self.places, self.number_of_tokens])
         return tf.nn.softmax(tf.transpose(scores, [0, 2, 1]))
 
@@ -82,12 +82,11 @@ def visual_token_transformer(
     if not convolution_filters or len(convolution_filters) != len(convolution_strides):
         raise ValueError(
             f"CONVOLUTION_FILTERS are {list(convolution_filters)} and CONVOLUTION_STRIDES "
-            f"{list(convolution_strides)}: give one stride for each "
-            "convolution, and at least one."
+            f"{list(convolution_strides)}: give one stride for each convolution, and at least one."
         )
-    for filters, stride in zip(convolution_filters, convolution_strides):
-        check_sizes(convolution_filters=filters, convolution_strides=stride)
     check_sizes(
+        convolution_filters=convolution_filters,
+        convolution_strides=convolution_strides,
         number_of_tokens=number_of_tokens,
         number_of_layers=number_of_layers,
         embedding_dim=embedding_dim,
@@ -107,9 +106,9 @@ def visual_token_transformer(
     tokens = PatchProjection(embedding_dim, name="token_projection")(tokens)
     # Which filter a token comes from: without it the blocks could not tell them apart.
     tokens = PositionEmbedding(name="token_embedding")(tokens)
-    tokens = Dropout(dropout_rate, name="embedding_dropout")(tokens)
+    tokens = SeededDropout(dropout_rate, name="embedding_dropout")(tokens)
     tokens = encoder(
         tokens, number_of_layers, num_heads, mlp_hidden_dim, dropout_rate, stochastic_depth_rate
     )
-    logits = logits_layer(number_of_classes)(represent(tokens, "mean"))
+    logits = logits_layer(number_of_classes)(mean_pooling(tokens))
     return keras.Model(inputs, logits, name="visual_token_transformer")

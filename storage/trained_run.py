@@ -1,7 +1,7 @@
 """A finished run as Python objects: its settings, its model with the best weights, its data set.
 
-Only builders named here are ever called, and only with numbers and words from settings.json: a run
-directory from a stranger can describe a model, but no code.
+Only the builders of models/builders.py are ever called, and only with numbers and words from
+settings.json: a run directory from a stranger can describe a model, but no code.
 """
 
 from __future__ import annotations
@@ -14,15 +14,9 @@ import numpy as np
 
 from backend.runtime import keras
 from datasets.dataset import Dataset, load_dataset
+from models.builders import BUILDERS
 from models.predictor import Predictor, softmax
-from models.resnet import resnet
-from models.visual_tokens import visual_token_transformer
 from storage.run_folder import RunFolder, folders_of_runs
-from vit_model import vision_transformer
-
-BUILDERS = {
-    builder.__name__: builder for builder in (vision_transformer, resnet, visual_token_transformer)
-}
 
 
 class FinishedRun:

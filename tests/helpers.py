@@ -12,6 +12,71 @@ from storage.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A model and a batch that are computed in a moment. Test files that only need a name should not
+# load TensorFlow: it is imported inside the functions.
+CLASSES = 10
+FACTS = dict(
+    image_shape=(16, 16, 3),
+    number_of_classes=CLASSES,
+    mean=(120.0, 115.0, 110.0),
+    std=(60.0, 61.0, 62.0),
+)
+BATCH = 16
+LABELS = (np.arange(BATCH) % CLASSES).astype(np.int32)
+
+
+def some_images(count=4, shape=(16, 16, 3), seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (count,) + shape).astype(np.uint8)
+
+
+def small_model(**arguments):
+    from vit_model import vision_transformer
+
+    small = dict(
+        number_of_layers=2,
+        embedding_dim=16,
+        num_heads=4,
+        mlp_hidden_dim=32,
+        head_hidden_dims=(24,),
+    )
+    return vision_transformer(**{**FACTS, **small, **arguments})
+
+
+def small_resnet(**arguments):
+    from models.resnet import resnet
+
+    return resnet(**{**FACTS, **dict(number_of_layers=8, filters=4), **arguments})
+
+
+def small_visual_tokens(**arguments):
+    from models.visual_tokens import visual_token_transformer
+
+    small = dict(
+        convolution_filters=(4, 6),
+        convolution_strides=(1, 2),
+        number_of_tokens=3,
+        number_of_layers=1,
+        embedding_dim=8,
+        num_heads=2,
+        mlp_hidden_dim=8,
+    )
+    return visual_token_transformer(**{**FACTS, **small, **arguments})
+
+
+def new_step(model, optimizer="adam", weight_decay=0.01, **arguments):
+    from backend.optimizers import optimizer_for
+    from training.step import TrainingStep
+
+    rule = optimizer_for(optimizer, model.trainable_variables, weight_decay, 0.9)
+    return TrainingStep(model, rule, **{**dict(batch_size=BATCH), **arguments})
+
+
+def batch():
+    from backend.runtime import tf
+
+    return tf.constant(some_images(BATCH)), tf.constant(LABELS)
+
+
 # A script's flags for a model that trains in a second.
 SMALL_MODEL = (
     "--number-of-layers 1 --embedding-dim 16 --num-heads 2 --mlp-hidden-dim 16 "

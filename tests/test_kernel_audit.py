@@ -14,7 +14,6 @@ from backend.runtime import gpu_device_type, keras, tf
 from tools import kernel_audit
 from training.settings import settings_from
 from training.step import Classification, TrainingStep
-from vit_model import REPRESENTATIONS, STEMS
 
 # Only the sizes are small; the operations are those of the full size.
 SMALL = (
@@ -26,36 +25,29 @@ EVERYTHING = (
     "--ema-decay 0.99 --dropout-rate 0.1 --head-dropout-rate 0.1 --stochastic-depth-rate 0.1 "
     "--augmentations random_flip mixup cutmix"
 )
-# The schedules are not among them: they hand the step a number.
-SELECTIONS = (
-    [
-        f"--stem {stem} --representation {representation}"
-        for stem, representation in product(STEMS, REPRESENTATIONS)
-    ]
-    + [
-        f"--optimizer {optimizer} --weight-decay {decay}"
-        for optimizer, decay in product(OPTIMIZERS, (0, 0.1))
-    ]
-    + [
-        "--label-smoothing 0.1",
-        "--augmentations mixup",
-        "--augmentations cutmix --label-smoothing 0.1",
-        "--gradient-clip-norm 1",
-        "--ema-decay 0.99",
-        "--dropout-rate 0.1",
-        "--dropout-rate 0.1 --head-dropout-rate 0 --stochastic-depth-rate 0",
-        "--head-dropout-rate 0 --stochastic-depth-rate 0",
-        "--head-hidden-dims --batch-size 6",
-        "--patch-size 8 --patch-stride 4",
-        "--image-size 48",
-        "--dataset mnist",
-        "--dataset cifar100",
-        "--micro-batch-size 2",
-        "--micro-batch-size 2 --optimizer sgd --stem convolutional --representation class_token",
-        EVERYTHING,
-        EVERYTHING + " --micro-batch-size 4 --representation sequence_pooling",
-    ]
-)
+# Stems and representations: test_models.py. The schedules only hand the step a number.
+SELECTIONS = [
+    f"--optimizer {optimizer} --weight-decay {decay}"
+    for optimizer, decay in product(OPTIMIZERS, (0, 0.1))
+] + [
+    "--label-smoothing 0.1",
+    "--augmentations mixup",
+    "--augmentations cutmix --label-smoothing 0.1",
+    "--gradient-clip-norm 1",
+    "--ema-decay 0.99",
+    "--dropout-rate 0.1",
+    "--dropout-rate 0.1 --head-dropout-rate 0 --stochastic-depth-rate 0",
+    "--head-dropout-rate 0 --stochastic-depth-rate 0",
+    "--head-hidden-dims --batch-size 6",
+    "--patch-size 8 --patch-stride 4",
+    "--image-size 48",
+    "--dataset mnist",
+    "--dataset cifar100",
+    "--micro-batch-size 2",
+    "--micro-batch-size 2 --optimizer sgd --stem convolutional --representation class_token",
+    EVERYTHING,
+    EVERYTHING + " --micro-batch-size 4 --representation sequence_pooling",
+]
 
 
 def audit_of(flags):

@@ -7,14 +7,13 @@ import types
 
 import numpy as np
 import pytest
-from test_training_step import LABELS, batch, new_step
-from test_vit_model import small_model, some_images
 
 import train_cifar10
 from backend import optimizers, runtime
 from backend.runtime import keras, layer_precision, tf
 from models.predictor import Predictor
 from storage.trained_run import FinishedRun
+from tests.helpers import LABELS, batch, new_step, small_model, some_images
 from training.trainer import Trainer
 
 OFFERED = hasattr(getattr(keras, "mixed_precision", None), "set_global_policy")

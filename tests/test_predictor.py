@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_vit_model import small_model, some_images
 
 from backend import micro_batches
 from models.predictor import Predictor
+from tests.helpers import small_model, some_images
 
 
 def test_prediction_sees_every_image_once_and_puts_borrowed_weights_back():

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_vit_model import small_model, some_images
 
-from backend.optimizers import optimizer_for
 from backend.runtime import keras, tf
 from models.predictor import Predictor, softmax
 from reports.metrics import accuracy_and_loss
-from training.step import TrainingStep, cross_entropy
-
-BATCH = 16
-LABELS = (np.arange(BATCH) % 10).astype(np.int32)
-
-
-def new_step(model, optimizer="adam", **arguments):
-    rule = optimizer_for(optimizer, model.trainable_variables, 0.01, 0.9)
-    return TrainingStep(model, rule, BATCH, **arguments)
-
-
-def batch():
-    return tf.constant(some_images(BATCH)), tf.constant(LABELS)
+from tests.helpers import BATCH, LABELS, batch, new_step, small_model
+from training.step import cross_entropy
 
 
 def test_the_loss_is_keras_sparse_categorical_cross_entropy_from_logits():

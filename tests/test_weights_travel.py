@@ -12,9 +12,9 @@ import platform
 from pathlib import Path
 
 import numpy as np
-from test_vit_model import small_model, some_images
 
 from models.predictor import Predictor
+from tests.helpers import small_model, some_images
 
 
 def outputs(model):

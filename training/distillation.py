@@ -15,6 +15,7 @@ from typing import Any
 
 from backend.runtime import keras, tf
 from training.step import cross_entropy
+from vit_model import CLASS_LOGITS, DISTILLATION_LOGITS
 
 KINDS = ("hard", "soft")
 
@@ -75,7 +76,7 @@ class Distillation:
                     "same DATASET with the same IMAGE_SIZE."
                 )
         names = {layer.name for layer in student.layers}
-        if "distillation_logits" in names and self.teacher_share in (0, 1):
+        if DISTILLATION_LOGITS in names and self.teacher_share in (0, 1):
             raise ValueError(
                 f"TEACHER_SHARE is {self.teacher_share}: one of the two heads would stay "
                 "untrained, yet have "
@@ -83,7 +84,7 @@ class Distillation:
             )
         outputs = [
             student.get_layer(name).output if name in names else student.output
-            for name in ("class_logits", "distillation_logits")
+            for name in (CLASS_LOGITS, DISTILLATION_LOGITS)
         ]
         answers = Teacher(self.teacher, name="teacher")(student.input)
         return keras.Model(student.input, outputs + [answers], name="distillation")

@@ -11,9 +11,7 @@ import numpy as np
 
 from backend.runtime import keras
 from storage.trained_run import FinishedRun
-
-# What classifies: the layers whose names begin like this are for the classes of one data set.
-HEAD_LAYERS = ("head_", "logits", "class_logits", "distillation_logits")
+from vit_model import head_layer_names
 
 
 def start_from(model: keras.Model, folder: str | Path) -> Path:
@@ -24,6 +22,8 @@ def start_from(model: keras.Model, folder: str | Path) -> Path:
     """
     run = FinishedRun(folder)
     own, other = body_weights(model), body_weights(run.model)
+    if not other:
+        raise ValueError(f"INITIAL_RUN is {run.folder}: its model has only a head.")
     differences = [
         f"{name}: {_shapes(own.get(name))} here, {_shapes(other.get(name))} there"
         for name in sorted(set(own) | set(other))
@@ -47,10 +47,11 @@ def start_from(model: keras.Model, folder: str | Path) -> Path:
 
 def body_weights(model: keras.Model) -> dict[str, list[np.ndarray]]:
     """Return the weights of every layer that has any and is not of the head, by layer name."""
+    head = head_layer_names(model)
     return {
         layer.name: layer.get_weights()
         for layer in model.layers
-        if layer.weights and not layer.name.startswith(HEAD_LAYERS)
+        if layer.weights and layer.name not in head
     }
 
 
