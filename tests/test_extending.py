@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import io
 import json
 import re
+import sys
 import zipfile
 
 import numpy as np
@@ -19,26 +21,42 @@ from datasets.augmentation_engine import AUGMENTATIONS
 from datasets.catalogue import NAMED_DATASETS
 from datasets.dataset import load_dataset
 from datasets.official import DownloadError
-from tests.helpers import ROOT
+from models.builders import BUILDERS
+from storage.trained_run import FinishedRun
+from tests.helpers import FACTS, ROOT, some_images
 from training import ranges
 from training.schedule import SCHEDULES, LearningRate
 from training.settings import settings_from
 
 
+def new_module(name, code, folder):
+    """Write a file and import it as the module of this name."""
+    path = folder / (name + ".py")
+    path.write_text(code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, str(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
-def extended():
+def extended(tmp_path, monkeypatch):
     """Return a function that does what a section says: adds its code to the modules it names."""
 
     def add(section):
         text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
         text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-            name = re.match(r"# (\S+)\.py\n", block).group(1).replace("/", ".")
+            file = re.match(r"# (\S+\.py)\n", block).group(1)
+            name = file[:-3].replace("/", ".")
+            if not (ROOT / file).is_file():
+                monkeypatch.setitem(sys.modules, name, new_module(name, block, tmp_path))
+                continue
             module = importlib.import_module(name)
             changed.append((vars(module), set(vars(module))))
             exec(compile(block, f"docs/extending.md, {section}", "exec"), vars(module))
 
-    catalogues = (NAMED_DATASETS, AUGMENTATIONS, SCHEDULES)
+    catalogues = (NAMED_DATASETS, AUGMENTATIONS, SCHEDULES, BUILDERS)
     changed = [(catalogue, set(catalogue)) for catalogue in catalogues]
     yield add
     for names, before in changed:
@@ -115,3 +133,18 @@ def test_a_new_schedule_has_its_flag_and_its_rates(extended, monkeypatch):
     settings = settings_from(vars(train_cifar10), flags)
     schedule = LearningRate(settings.SCHEDULE, 0.1, settings.EPOCHS, warmup_epochs=5)
     assert [schedule.at(epoch / 20) for epoch in (0, 5, 6, 14)] == [0.0, 0.1, 0.1, 0.1 / 3]
+
+
+def test_a_new_model_trains_and_its_run_can_be_read(extended, tmp_path):
+    extended("A new model")
+    flags = (
+        "--dataset synthetic --images-per-class 20 --batch-size 32 --epochs 1 "
+        "--convolution-filters 4 8 --output-dir"
+    )
+    script = sys.modules["recipes.plain_cnn_cifar10"]
+    run = FinishedRun(script.main(flags.split() + [str(tmp_path)]))
+    assert run.model.name == "plain_cnn"
+    images = some_images(3, run.image_shape)
+    assert run.probabilities(images).sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    with pytest.raises(ValueError, match="CONVOLUTION_FILTERS is 0"):
+        BUILDERS["plain_cnn"](**FACTS, convolution_filters=(4, 0))

@@ -99,5 +99,5 @@ def test_every_training_command_works(command, tmp_path, monkeypatch):
         flags[flags.index("--time-limit-minutes") + 1] = "0.01"
     if "--epochs" in flags:
         flags[flags.index("--epochs") + 1] = "1"
-    folder = script.main(small + ["--batch-size", "32"] + flags)
+    folder = script.main(small + ["--batch-size", "32", "--micro-batch-size", "32"] + flags)
     assert (folder / "results.json").exists()
