@@ -12,6 +12,7 @@ import numpy as np
 
 from backend.runtime import tf
 from datasets.checks import check_seed
+from datasets.random_streams import random_stream
 
 AUTOTUNE = tf.data.experimental.AUTOTUNE
 
@@ -48,14 +49,13 @@ def training_batches(
 
     @functools.lru_cache(maxsize=2)
     def order(epoch):
-        return np.random.RandomState([seed, epoch]).permutation(indices)
+        return random_stream(seed, "order", epoch).permutation(indices)
 
     def read(number):
         epoch, step = divmod(int(number), steps)
         chosen = order(epoch)[step * batch_size : (step + 1) * batch_size]
-        batch_seed = np.random.RandomState([seed, epoch, step]).randint(
-            2**31 - 1, size=2, dtype=np.int32
-        )
+        random = random_stream(seed, "augmentation", epoch, step)
+        batch_seed = random.randint(2**31 - 1, size=2, dtype=np.int32)
         return images[chosen], labels[chosen].astype(np.int32), batch_seed
 
     @tf.autograph.experimental.do_not_convert

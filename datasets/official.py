@@ -26,7 +26,11 @@ def download(url: str, sha256: str) -> bytes:
 
     Raises DownloadError where the file cannot be had, and ValueError where its checksum is wrong.
     """
-    path = _fetch(url, sha256)
+    return verified_content(_fetch(url, sha256), sha256)
+
+
+def verified_content(path: str, sha256: str) -> bytes:
+    """Return the content of a file; ValueError where its checksum is not that."""
     with open(path, "rb") as file:
         content = file.read()
     # Not left to Keras: what is hashed here are exactly the bytes that a reader unpickles.
@@ -61,7 +65,7 @@ def _fetch(url: str, sha256: str) -> str:
 
 def read_npz_bytes(content: bytes) -> dict[str, np.ndarray]:
     """Read the bytes of a verified .npz file, such as mnist.npz."""
-    return read_npz(io.BytesIO(content), "downloaded .npz file")
+    return read_npz(io.BytesIO(content), "downloaded .npz file")[0]
 
 
 def read_cifar(content: bytes) -> dict[str, np.ndarray]:

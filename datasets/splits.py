@@ -7,13 +7,15 @@ from typing import Sequence
 import numpy as np
 
 from datasets.checks import check_seed
+from datasets.random_streams import random_stream
 
 
 def sample_per_class(labels: np.ndarray, images_per_class: int, seed: int) -> np.ndarray:
     """Return sorted indices of a random sample of at most images_per_class images of each class."""
     chosen = []
     for label in np.unique(labels):
-        shuffled = np.random.RandomState([seed, label]).permutation(np.flatnonzero(labels == label))
+        random = random_stream(seed, "images per class", label)
+        shuffled = random.permutation(np.flatnonzero(labels == label))
         chosen.append(shuffled[:images_per_class])
     return np.sort(np.concatenate(chosen))
 
@@ -38,5 +40,6 @@ def validation_split(
                 "two are needed to hold one out."
             )
         count = min(max(int(round(fraction * len(indices))), 1), len(indices) - 1)
-        held_out[np.random.RandomState([seed, label]).permutation(indices)[:count]] = True
+        random = random_stream(seed, "validation", label)
+        held_out[random.permutation(indices)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

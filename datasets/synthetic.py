@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from datasets.random_streams import random_stream
+
 
 def _circle(x, y):
     return np.hypot(x, y) - 0.85
@@ -139,8 +141,8 @@ def draw_dataset(
     depend on the seed.
     """
     arrays = {}
-    for part, count, part_seed in (("train", TRAIN_COUNT, [seed, 0]), ("test", TEST_COUNT, [0, 1])):
-        random = np.random.RandomState(part_seed)
+    for part, count, part_seed in (("train", TRAIN_COUNT, seed), ("test", TEST_COUNT, 0)):
+        random = random_stream(part_seed, f"synthetic {part}")
         # All shapes in all colours, equally often, also where colour is not part of the label.
         kinds = random.permutation(np.arange(count) % (len(SHAPES) * len(COLOURS)))
         shapes, colours = np.divmod(kinds, len(COLOURS))

@@ -148,12 +148,15 @@ class RunFolder:
         model: dict[str, Any],
         dataset: dict[str, Any],
         versions: dict[str, str],
+        checksums: dict[str, str],
+        white: float = 0.0,
     ) -> None:
         """Write settings.json: all that is needed to repeat the run or to rebuild its model.
 
         program is the command without flags; model is {"builder": name, "arguments": {...},
         "class_names": [...]}; dataset holds its facts (classes, shape, mean, std); versions are
-        those of Python and its packages.
+        those of Python and its packages; checksums are those of the images and labels of every
+        part, white is the value of pictures of more than 8 bits that became white.
         """
         content = {
             "script": script,
@@ -162,6 +165,7 @@ class RunFolder:
             "defaults": defaults,
             "model": model,
             "dataset": dataset,
+            "data": {"checksums": checksums, "white": white},
             "versions": versions,
             "git_commit": git_commit(),
         }
@@ -177,8 +181,11 @@ class RunFolder:
                 )
         return saved
 
-    def check_same_data(self, facts: dict[str, Any]) -> None:
-        """Raise ValueError unless the run was trained on a data set of these facts."""
+    def check_same_data(self, facts: dict[str, Any], checksums: dict[str, str]) -> str:
+        """Raise ValueError unless the run was trained on a data set of these facts and checksums.
+
+        Return a note for a run that was made before there were checksums, else "".
+        """
         then = self.read_settings()["dataset"]
         for name, value in facts.items():
             old = then.get(name)
@@ -191,6 +198,30 @@ class RunFolder:
                     f"The run in {self} was trained on other data: {name} was {old}, is {value}. "
                     "DATASET and DATA_DIR must lead to the same images as then."
                 )
+        return self.check_same_images(checksums)
+
+    def check_same_images(self, checksums: dict[str, str]) -> str:
+        """Raise ValueError unless images and labels of every part have the checksums of the run.
+
+        Return a note for a run that was made before there were checksums, else "".
+        """
+        data = self.read_settings().get("data")
+        then = data.get("checksums") if isinstance(data, dict) else None
+        if not isinstance(then, dict):
+            return (
+                f"the run in {self} is older than the checksums of its images and labels: that "
+                "they are the same is not certain, and samples and validation images are drawn in "
+                "another way since."
+            )
+        changed = [key for key in (*then, *checksums) if then.get(key) != checksums.get(key)]
+        if changed:
+            raise ValueError(
+                f"The run in {self} was trained on other data: {', '.join(dict.fromkeys(changed))} "
+                "differ from then (by SHA-256). DATASET and DATA_DIR must lead to the same images "
+                "and labels in the same order; a file more or less in a folder makes another data "
+                "set."
+            )
+        return ""
 
     def resume_command(self, program: str, dml_visible_devices: str | None = None) -> str:
         """Return the command that continues the run, from whatever folder it is typed in.

@@ -50,6 +50,13 @@ class FinishedRun:
         """(height, width, channels)"""
         return tuple(self.settings["dataset"]["image_shape"])
 
+    @property
+    def white(self) -> float:
+        """The value of pictures of more than 8 bits that is white, 0 if the run had none."""
+        data = self.settings.get("data")
+        white = data.get("white") if isinstance(data, dict) else 0
+        return float(white) if isinstance(white, (int, float)) else 0.0
+
     def history(self) -> list[dict[str, float]]:
         """Return history.csv, one dict for each epoch."""
         return self.files.read_history()
@@ -61,7 +68,8 @@ class FinishedRun:
     def dataset(self, data_dir: str = "") -> Dataset:
         """Load the data set of the run; data_dir, if given, is where it is now.
 
-        Raises ValueError when what is found there is not of the same images and classes.
+        Raises ValueError when what is found there is not of the same images, labels and classes.
+        For a run older than its checksums, the last of the data set's notes says so.
         """
         constants = self.settings["constants"]
         name = constants["DATASET"]
@@ -94,7 +102,8 @@ class FinishedRun:
                     f"The data set {name} is another one than that of {self.folder}: its {fact} "
                     f"is {value}, was {facts[fact]}."
                 )
-        return dataset
+        note = self.files.check_same_images(dataset.identity())
+        return dataset._replace(notes=dataset.notes + (note,)) if note else dataset
 
     def _model(self) -> keras.Model:
         description: dict[str, Any] = self.settings["model"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 
 from datasets.catalogue import NAMED_DATASETS
-from datasets.dataset import load_dataset
+from datasets.dataset import Dataset, load_dataset
+from storage.run_folder import RunFolder
 from tests.helpers import ROOT, saved_npz, small_arrays
 
 
@@ -71,3 +74,52 @@ def test_names_and_facts_and_files_are_there_without_tensorflow():
         assert "tensorflow" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=str(ROOT), check=True)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_sample_for_training_leaves_the_test_set_whole(tmp_path, seed):
+    arrays = small_arrays(per_class=20)
+    whole = small_arrays(seed=3, per_class=30)
+    arrays.update(x_test=whole["x_train"], y_test=whole["y_train"])
+    arrays.update(x_val=whole["x_train"], y_val=whole["y_train"])
+    path = saved_npz(tmp_path / "mine.npz", **arrays)
+    dataset = load_dataset(path, images_per_class=2, seed=seed)
+    assert len(dataset.y_train) == 6
+    np.testing.assert_array_equal(dataset.x_test, arrays["x_test"])
+    np.testing.assert_array_equal(dataset.x_validation, arrays["x_val"])
+
+
+def test_a_run_knows_its_images_and_labels_again_and_no_others(tmp_path):
+    """Whatever leaves mean and standard deviation as they were: orders, labels, another test."""
+    dataset = load_dataset(saved_npz(tmp_path / "mine.npz"))
+    folder = RunFolder(tmp_path)
+    facts = {"mean": list(dataset.mean)}
+    constants = dict(constants={}, defaults={}, model={}, dataset=facts, versions={})
+    folder.write_settings("script", "python script.py", checksums=dataset.identity(), **constants)
+    assert folder.check_same_data(facts, dataset.identity()) == ""
+    swapped = [1, 0, *range(2, 24)]
+    others = {
+        "x_train": dataset.x_train[swapped],
+        "y_train": dataset.y_train[swapped],
+        "x_test": dataset.x_test[::-1],
+        "y_test": dataset.y_test[::-1],
+        "x_validation": dataset.x_test,
+    }
+    for name, array in others.items():
+        other = dataset._replace(**{name: array})
+        with pytest.raises(ValueError, match=f"other data: {name} differ"):
+            folder.check_same_data(facts, other.identity())
+    # What was made before there were checksums is compared as it was, and says so.
+    saved = folder.read_settings()
+    del saved["data"]
+    folder.settings_json.write_text(json.dumps(saved))
+    assert "older than the checksums" in folder.check_same_data(facts, other.identity())
+
+
+def test_checksums_are_those_of_the_values_in_their_shape():
+    arrays = small_arrays()
+    dataset = Dataset("mine", **arrays, class_names=("a", "b", "c"), mean=(0,), std=(1,))
+    digest = hashlib.sha256(b"(24, 6, 5, 3)" + arrays["x_train"].tobytes()).hexdigest()
+    assert dataset.identity()["x_train"] == digest
+    big_endian = dataset._replace(y_train=arrays["y_train"].astype(">i8"))
+    assert big_endian.identity() == dataset.identity()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -59,6 +60,8 @@ NAN_IMAGES[1:] = 0.5
     [
         ({"y_test": None}, "y_test is missing"),
         ({"x_train": NAN_IMAGES}, "float32, 90 of its values are NaN"),
+        ({"y_train": np.arange(24) % 3 * 2}, r"from 0 to 4: np.searchsorted\(np.unique"),
+        ({"y_train": np.array(list("abc") * 8)}, "return_inverse"),
         ({"x_train": np.zeros((24, 6, 5, 3), np.int64)}, "x_train is int64.*uint8"),
         ({"x_train": np.zeros((24, 6, 5, 2), np.uint8)}, r"x_train has shape \(24, 6, 5, 2\)"),
         ({"x_train": np.zeros((24, 30), np.uint8)}, r"x_train has shape \(24, 30\)"),
@@ -133,3 +136,85 @@ def test_a_pickle_in_place_of_an_array_is_not_run(tmp_path):
     with pytest.raises(ValueError, match="bad.npz"):
         load_dataset(saved_npz(tmp_path / "bad.npz", y_train=attack))
     assert not (tmp_path / "attacked").exists()
+
+
+def converted(problem, arrays):
+    """Do what a message says: the expression in it, on the array that it names."""
+    line = re.search(r": ([^:]+?) makes|: (y_train.astype\(.+?\))", str(problem))
+    return eval(line.group(1) or line.group(2), {"np": np}, arrays)
+
+
+WHOLE = small_arrays(shape=(6, 5))
+IMAGES, LABELS = WHOLE["x_train"], WHOLE["y_train"]
+
+
+@pytest.mark.parametrize(
+    "name, wrong, words",
+    [
+        ("x_train", IMAGES.astype(np.float32) / 255, "from 0 to 1"),
+        ("x_train", (IMAGES / 127.5 - 1).astype(np.float32), "from -1 to 1"),
+        ("x_train", IMAGES.astype(np.float64), "from 0 to 255"),
+        ("x_train", IMAGES.astype(np.int64), "from 0 to 255"),
+        ("x_train", IMAGES.astype(np.uint16) * 257, "from 0 to 65535"),
+        ("x_train", np.repeat(IMAGES[:, None], 3, 1), "channels last"),
+        ("x_train", np.repeat(IMAGES[..., None], 4, -1), "transparency"),
+        ("y_train", np.eye(3)[LABELS], "one-hot"),
+        ("y_train", np.eye(3, dtype=bool)[LABELS], "one-hot"),
+        ("y_train", LABELS + 1, "1..3"),
+        ("y_train", LABELS.astype(np.float32), "float32"),
+    ],
+)
+def test_the_line_in_a_message_makes_of_the_array_what_is_needed(tmp_path, name, wrong, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as problem:
+        load_dataset(saved_npz(tmp_path / "mine.npz", **dict(WHOLE, **{name: wrong})))
+    if wrong.ndim == 4:
+        assert name + (".transpose(0, 2, 3, 1)" if wrong.shape[1] == 3 else "[..., :3]") in str(
+            problem.value
+        )
+    else:
+        np.testing.assert_array_equal(converted(problem.value, {name: wrong}), WHOLE[name])
+
+
+def test_bool_images_and_labels_are_told_how_to_become_numbers(tmp_path):
+    for name, line in (("x_train", "255 * x_train.astype('uint8')"), ("y_train", "y_train.ast")):
+        with pytest.raises(ValueError, match=re.escape(line)):
+            load_dataset(saved_npz(tmp_path / "mine.npz", **{name: WHOLE[name].astype(bool)}))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "x_train y_train x_val y_val x_test y_test",
+        "train_images train_labels val_images val_labels test_images test_labels",
+        "XTrain YTrain XValid YValid XTest YTest",
+        "data_train target_train data_dev target_dev data_test target_test",
+    ],
+)
+def test_arrays_of_other_usual_names_are_used_and_a_validation_set_with_them(tmp_path, names):
+    train, validation = small_arrays(), small_arrays(seed=1)
+    arrays = [train["x_train"], train["y_train"], validation["x_train"], validation["y_train"]]
+    arrays += [train["x_test"], train["y_test"]]
+    path = str(tmp_path / "medical.npz")
+    np.savez(path, extra=np.zeros((7, 2)), **dict(zip(names.split(), arrays)))
+    dataset = load_dataset(path)
+    np.testing.assert_array_equal(dataset.x_train, train["x_train"])
+    np.testing.assert_array_equal(dataset.x_validation, validation["x_train"])
+    np.testing.assert_array_equal(dataset.y_validation, validation["y_train"])
+    own = " and ".join(names.split()[2:4])
+    assert dataset.notes == (
+        f"the 24 images of {own} are the validation set",
+        "the array extra (7, 2) is not used",
+    )
+
+
+def test_half_a_validation_set_is_named_as_unused(tmp_path):
+    dataset = load_dataset(saved_npz(tmp_path / "mine.npz", x_val=small_arrays()["x_test"]))
+    assert dataset.x_validation is None
+    assert dataset.notes == ("the array x_val (3, 6, 5, 3) is not used",)
+
+
+def test_a_validation_set_that_does_not_fit_is_refused(tmp_path):
+    other = small_arrays(shape=(7, 5, 3))
+    path = saved_npz(tmp_path / "bad.npz", x_val=other["x_test"], y_val=other["y_test"])
+    with pytest.raises(ValueError, match=r"validation images \(7, 5, 3\)"):
+        load_dataset(path)

@@ -266,20 +266,19 @@ def test_classes_of_other_names_or_in_another_order_are_refused(finished, tmp_pa
         run.dataset()
 
 
-def test_own_images_are_found_where_they_have_been_moved_to(finished, own_npz, tmp_path):
+def test_own_images_are_found_where_they_have_been_moved_to(own, own_npz, tmp_path):
     def change(folder):
         settings = json.loads((folder / "settings.json").read_text())
         settings["constants"]["DATASET"] = str(tmp_path / "gone" / own_npz.name)
-        settings["dataset"].update(image_shape=[20, 24, 1], number_of_classes=3)
-        settings["model"]["class_names"] = ["cat", "dog", "wild bird"]
         (folder / "settings.json").write_text(json.dumps(settings))
 
-    folder = damaged_copy(finished("resnet_cifar10"), tmp_path / "run", lambda _: None)
-    run = FinishedRun(folder)
-    change(folder)
-    run.settings = json.loads((folder / "settings.json").read_text())
-    run.class_names = run.settings["model"]["class_names"]
+    run = FinishedRun(damaged_copy(own("resnet_cifar10"), tmp_path / "run", change))
     assert run.dataset(str(own_npz.parent)).image_shape == (20, 24, 1)
+    with np.load(str(own_npz)) as arrays:
+        arrays = dict(arrays, x_test=arrays["x_test"][::-1])
+    np.savez(str(tmp_path / own_npz.name), **arrays)
+    with pytest.raises(ValueError, match="other data: x_test differ"):
+        run.dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from datasets.batches import training_batches
 from datasets.dataset import load_dataset
 from models.predictor import Predictor
 from reports.metrics import accuracy_and_loss
-from tests.helpers import SMALL_RUN
+from tests.helpers import SMALL_MODEL, SMALL_RUN
+from training.run import prepare
+from training.settings import settings_from
 from vit_model import vision_transformer
 
 
@@ -172,3 +174,17 @@ def test_a_batch_of_any_size_falls_into_passes_of_some_size(batch_size, cores, m
     images, at_once = passes(monkeypatch, cores, batch_size)
     assert images >= 16
     assert at_once == max(number for number in range(1, cores + 1) if batch_size % number == 0)
+
+
+def test_a_data_set_with_a_validation_part_is_validated_on_it():
+    settings = settings_from(vars(train_cifar10), SMALL_MODEL + ["--batch-size", "64"])
+    dataset = load_dataset("synthetic", images_per_class=10)
+    for own in (False, True):
+        if own:
+            dataset = dataset._replace(x_validation=dataset.x_test, y_validation=dataset.y_test)
+        run = prepare(train_cifar10.build_model(settings), settings, dataset)
+        assert len(run.training_indices) == (100 if own else 90)
+        assert len(run.validation_labels) == (len(dataset.y_test) if own else 10)
+        training = {image.tobytes() for image in dataset.x_train[run.training_indices]}
+        assert not training & {image.tobytes() for image in run.validation_images}
+    np.testing.assert_array_equal(run.validation_images, dataset.x_test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from backend import environment
 
@@ -31,3 +32,11 @@ def finished_run(folder: str):
     from storage.trained_run import FinishedRun
 
     return FinishedRun(folder)
+
+
+def dataset_of(finished, data_dir: str):
+    """Return the data set of a finished run; what is to be known of it goes to standard error."""
+    dataset = finished.dataset(data_dir)
+    for note in dataset.notes:
+        sys.stderr.write(f"note: {note}\n")
+    return dataset

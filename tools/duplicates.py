@@ -18,7 +18,7 @@ import numpy as np
 
 from reports.figures import QUIET, new_figure, plain, save_png, show_image
 from reports.metrics import wilson_interval
-from tools.command_line import finished_run, tool_parser
+from tools.command_line import dataset_of, finished_run, tool_parser
 from training.script import run
 
 PICTURE = "near_duplicates.png"
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> list[str]:
             f"--similarity is {arguments.similarity}: it must be more than 0 and at most 1."
         )
     finished = finished_run(arguments.run)
-    dataset = finished.dataset(arguments.data_dir)
+    dataset = dataset_of(finished, arguments.data_dir)
     print(
         f"Comparing {len(dataset.x_test):,} test images with {len(dataset.x_train):,} training "
         "images.",

@@ -13,42 +13,33 @@ import os
 from typing import Sequence
 
 import numpy as np
-from PIL import Image
 
-from datasets.pictures import decode_images
+from datasets.pictures import read_picture
+from datasets.random_streams import random_stream
 from reports.figures import GREEN, WRONG, new_figure, plain, save_png, show_image
-from tools.command_line import finished_run, tool_parser
+from tools.command_line import dataset_of, finished_run, tool_parser
 from training.script import run
 
 SHOWN_CLASSES = 5
 SAMPLES = "samples.png"
 
 
-def read_pictures(paths: Sequence[str], image_shape: Sequence[int]):
+def read_pictures(paths: Sequence[str], image_shape: Sequence[int], white: float = 0):
     """Return pictures as input of a model, the paths that could be read, and notes on the others.
 
     image_shape is (height, width, channels); the pictures become uint8 (count,) + image_shape.
     Raises ValueError when none can be read.
     """
-    height, width, channels = image_shape
     pictures, read, notes = [], [], []
     for path in paths:
         if not os.path.isfile(path):
             notes.append(f"{path}: there is no such file")
             continue
         try:
-            folder = os.path.dirname(path) or "."
-            pixels, _, picture_notes = decode_images([path], 0, folder)
+            pictures.append(read_picture(path, image_shape, white))
         except ValueError as problem:
             notes.append(str(problem))
             continue
-        # Grey or colour: what the model was trained on decides.
-        picture = Image.fromarray(
-            np.repeat(pixels[0], 3, axis=2) if pixels.shape[3] == 1 else pixels[0]
-        )
-        picture = picture.convert("L" if channels == 1 else "RGB")
-        picture = picture.resize((width, height), Image.BILINEAR)
-        pictures.append(np.asarray(picture).reshape(height, width, channels))
         read.append(path)
     if not pictures:
         raise ValueError(f"no picture can be read: {'; '.join(notes)}")
@@ -99,7 +90,7 @@ def sample_grid(
 
 def answers_for_pictures(finished, paths: Sequence[str]) -> list[str]:
     """Return notes on pictures that could not be read, and an answer for each of the others."""
-    pictures, read, lines = read_pictures(paths, finished.image_shape)
+    pictures, read, lines = read_pictures(paths, finished.image_shape, finished.white)
     for path, probabilities in zip(read, finished.probabilities(pictures)):
         lines.append(f"{path}: {answer(probabilities, finished.class_names)}")
     return lines
@@ -109,7 +100,7 @@ def answers_for_samples(finished, dataset, count: int, seed: int) -> list[str]:
     """Draw `count` random test images with their answers; return a line that says where."""
     count = min(count, len(dataset.x_test))
     # Chosen once: images, labels and answers all follow from these indices.
-    chosen = np.random.RandomState(seed).permutation(len(dataset.x_test))[:count]
+    chosen = random_stream(seed, "samples").permutation(len(dataset.x_test))[:count]
     images, labels = dataset.x_test[chosen], dataset.y_test[chosen]
     probabilities = finished.probabilities(images)
     figure = sample_grid(
@@ -138,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> list[str]:
     if arguments.pictures:
         lines = answers_for_pictures(finished, arguments.pictures)
     else:
-        dataset = finished.dataset(arguments.data_dir)
+        dataset = dataset_of(finished, arguments.data_dir)
         lines = answers_for_samples(finished, dataset, arguments.samples, arguments.seed)
     print("\n".join(lines))
     return lines

@@ -33,7 +33,7 @@ from reports.figures import (
     set_title,
     show_image,
 )
-from tools.command_line import finished_run, tool_parser
+from tools.command_line import dataset_of, finished_run, tool_parser
 from tools.vit_analysis import (
     TokenGrid,
     attention_distances,
@@ -326,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> list[Path]:
     folder = finished.folder / PICTURES
     folder.mkdir(exist_ok=True)
     paths = []
-    for name, figure in figures_of(finished, finished.dataset(arguments.data_dir)):
+    for name, figure in figures_of(finished, dataset_of(finished, arguments.data_dir)):
         paths.append(save_png(figure, folder / f"{name}.png"))
         print(paths[-1])
     return paths

@@ -13,6 +13,7 @@ from backend.optimizers import optimizer_for
 from backend.runtime import keras, layer_precision, tf
 from data_augmentations import augmentation_pipeline
 from datasets.dataset import Dataset
+from datasets.random_streams import stream_number
 from datasets.splits import validation_split
 from models.predictor import Predictor
 from training import initial_weights
@@ -28,7 +29,8 @@ class Run:
 
     dataset: Dataset
     training_indices: np.ndarray
-    validation_indices: np.ndarray
+    validation_images: np.ndarray
+    validation_labels: np.ndarray
     augment: Callable
     model: keras.Model
     model_description: dict[str, Any]
@@ -56,15 +58,19 @@ def prepare(
     Raises ValueError for settings that do not fit the data set.
     """
     augment = augmentation_pipeline(settings.AUGMENTATIONS, dataset.number_of_classes)
-    training_indices, validation_indices = validation_split(
-        dataset.y_train, settings.VALIDATION_FRACTION, settings.SEED, dataset.class_names
-    )
+    training_indices = np.arange(len(dataset.y_train))
+    validation_images, validation_labels = dataset.x_validation, dataset.y_validation
+    if validation_images is None:
+        training_indices, held_out = validation_split(
+            dataset.y_train, settings.VALIDATION_FRACTION, settings.SEED, dataset.class_names
+        )
+        validation_images, validation_labels = dataset.x_train[held_out], dataset.y_train[held_out]
     if settings.BATCH_SIZE > len(training_indices):
         raise ValueError(
             f"BATCH_SIZE is {settings.BATCH_SIZE}, but there are only {len(training_indices)} "
             "training images."
         )
-    _set_seed(settings.SEED)
+    _set_seed(stream_number(settings.SEED, "initial weights"))
     dataset_facts = {
         "image_shape": list(dataset.image_shape),
         "number_of_classes": dataset.number_of_classes,
@@ -95,7 +101,8 @@ def prepare(
     return Run(
         dataset=dataset,
         training_indices=training_indices,
-        validation_indices=validation_indices,
+        validation_images=validation_images,
+        validation_labels=validation_labels,
         augment=augment,
         model=model,
         model_description=model_description,

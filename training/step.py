@@ -14,6 +14,7 @@ import numpy as np
 from backend.layers import random_numbers_from
 from backend.optimizers import LossScale, clip_by_global_norm
 from backend.runtime import keras, tf
+from datasets.random_streams import stream_number
 
 
 def cross_entropy(labels, logits, label_smoothing: float = 0.0) -> tf.Tensor:
@@ -100,7 +101,8 @@ class TrainingStep:
         self.label_smoothing = label_smoothing
         self.gradient_clip_norm = gradient_clip_norm
         self.ema_decay = ema_decay
-        self.seed = seed
+        # Images of a batch and draws are counted on from here.
+        self.first_stream = stream_number(seed, "dropout")
         self.averages: list[tf.Variable] = []
         if ema_decay:
             self.averages = [tf.Variable(weight, trainable=False) for weight in model.weights]
@@ -194,7 +196,7 @@ class TrainingStep:
 
     def _pass(self, images, labels, step, first) -> tuple[list, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            with random_numbers_from(tf.stack([step, self.seed + first])):
+            with random_numbers_from(tf.stack([step, self.first_stream + first])):
                 outputs = self.training_model(images, training=True)
             losses = self.objective.losses(labels, outputs, self.label_smoothing)
             # A mean over the whole batch, of which these images may be a piece.

@@ -67,7 +67,9 @@ def train(
         objective = build_objective(settings) if build_objective else CLASSIFICATION
         run = prepare(build_model, settings, dataset, objective, begins_anew)
     if folder is not None:
-        folder.check_same_data(run.dataset_facts)
+        note = folder.check_same_data(run.dataset_facts, dataset.identity())
+        if note:
+            console.line(f"note: {note}")
     announce(run, settings)
     if folder is None:
         suffix = "_synthetic-stand-in" if dataset.is_stand_in else ""
@@ -80,6 +82,8 @@ def train(
             run.model_description,
             run.dataset_facts,
             versions(),
+            dataset.identity(),
+            dataset.white,
         )
     adapter = settings.DML_VISIBLE_DEVICES
     is_default_adapter = adapter == settings.defaults["DML_VISIBLE_DEVICES"]
@@ -131,7 +135,7 @@ def announce(run: Run, settings: Settings) -> None:
         settings.DATASET,
         run.dataset,
         len(run.training_indices),
-        len(run.validation_indices),
+        len(run.validation_labels),
         settings.AUGMENTATIONS,
         run.model_description["builder"],
         run.parameters,

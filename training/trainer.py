@@ -96,11 +96,10 @@ class Trainer:
 
     def validate(self) -> None:
         """End an epoch: validate, keep the best weights, write the history."""
-        progress, dataset = self.progress, self.run.dataset
+        progress, weights = self.progress, self.step.evaluation_weights()
         started = time.perf_counter()
-        weights, indices = self.step.evaluation_weights(), self.run.validation_indices
-        logits = self.predict(dataset.x_train[indices], weights)
-        accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_train[indices])
+        logits = self.predict(self.run.validation_images, weights)
+        accuracy, top5, loss = accuracy_and_loss(logits, self.run.validation_labels)
         self.check_finite("validation loss", loss)
         is_best = progress.end_epoch(accuracy, top5, loss, time.perf_counter() - started)
         if is_best:
