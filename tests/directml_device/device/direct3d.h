@@ -1,0 +1,6 @@
+// The Direct3D 12 interfaces as Linux has them: winadapter.h stands for the Windows types.
+#pragma once
+
+#include <wsl/winadapter.h>
+
+#include <directx/d3d12.h>

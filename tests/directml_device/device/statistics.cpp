@@ -1,0 +1,67 @@
+#include "statistics.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "diagnostics.h"
+#include "exports.h"
+
+static const char *const kNames[] = {
+    "dispatches",
+    "host_to_device_copies", "host_to_device_bytes",
+    "device_to_host_copies", "device_to_host_bytes",
+    "device_to_device_copies", "device_to_device_bytes",
+    "host_to_host_copies", "host_to_host_bytes",
+    "clears", "command_lists", "tile_mappings", "pipelines", "kernels", "compilations",
+};
+static const unsigned kCount = sizeof kNames / sizeof *kNames;
+static_assert(sizeof(Statistics) == kCount * sizeof(uint64_t), "one name for each number");
+
+static std::atomic<uint64_t> &number(unsigned i) {
+  return reinterpret_cast<std::atomic<uint64_t> *>(&statistics())[i];
+}
+
+// The file named by DIRECTML_DEVICE_STATISTICS gets one line of JSON when the process ends.
+static void write_file() {
+  const char *path = getenv("DIRECTML_DEVICE_STATISTICS");
+  FILE *file = path ? fopen(path, "w") : nullptr;
+  if (!file) return;
+  for (unsigned i = 0; i < kCount; i++)
+    fprintf(file, "%s\"%s\": %llu", i ? ", " : "{", kNames[i],
+            static_cast<unsigned long long>(number(i).load()));
+  fprintf(file, "}\n");
+  fclose(file);
+}
+
+Statistics &statistics() {
+  static Statistics *all = [] {
+    atexit(write_file);
+    return new Statistics;
+  }();
+  return *all;
+}
+
+void count_copy(bool from_host, bool to_host, uint64_t bytes) {
+  Statistics &all = statistics();
+  if (from_host && to_host) {
+    all.host_to_host_copies++, all.host_to_host_bytes += bytes;
+  } else if (from_host) {
+    all.host_to_device_copies++, all.host_to_device_bytes += bytes;
+  } else if (to_host) {
+    all.device_to_host_copies++, all.device_to_host_bytes += bytes;
+  } else {
+    all.device_to_device_copies++, all.device_to_device_bytes += bytes;
+  }
+}
+
+EXPORT unsigned directml_device_counts(uint64_t *numbers, const char **names, unsigned room) {
+  for (unsigned i = 0; i < kCount && i < room; i++) {
+    numbers[i] = number(i);
+    names[i] = kNames[i];
+  }
+  return kCount;
+}
+
+EXPORT void directml_device_reset_counts() {
+  for (unsigned i = 0; i < kCount; i++) number(i) = 0;
+}
