@@ -4,3 +4,6 @@
 #include <wsl/winadapter.h>
 
 #include <directx/d3d12.h>
+
+// Gives each interface its __uuidof.
+#include <dxguids/dxguids.h>

@@ -1,10 +1,14 @@
 // The functions of libd3d12.so that an application calls first.
-#include <vector>
+#include <string>
 
 #include "device.h"
 #include "faults.h"
 #include "exports.h"
 #include "root_signature.h"
+
+// The headers for Linux forget this one.
+__CRT_UUID_DECL(ID3D10Blob, 0x8ba5fb08, 0x5195, 0x40e2, 0xac, 0x58, 0x0d, 0x98, 0x9c, 0x3a, 0x01,
+                0x02)
 
 namespace {
 

@@ -2,9 +2,13 @@
 //
 // https://learn.microsoft.com/windows/win32/dxcore/dxcore
 // DirectML on Linux looks here for an adapter that can compute.
+// So that the attributes' GUIDs are defined here and not only declared.
+#define INITGUID
 #include <wsl/winadapter.h>
 
 #include <directx/dxcore.h>
+
+#include <dxguids/dxguids.h>
 
 #include <cstring>
 
