@@ -106,7 +106,11 @@ static bool compile(const void *container, size_t size, const std::string &path)
       path + "." + std::to_string(getpid()) + "." + std::to_string(attempts++);
   const std::string dxil = draft + ".dxil", text = draft + ".dxil.ll", ir = draft + ".ll",
                     library = draft + ".so";
-  bool done = write_file(dxil, bitcode) && run({"llvm-dis-19", dxil, "-o", text});
+  // opt rather than llvm-dis: it can replace the data layout, which DXIL abuses in a way that
+  // newer LLVM refuses to read.
+  bool done = write_file(dxil, bitcode) &&
+              run({"opt-19", "-S", "-passes=verify", "-mtriple=x86_64-pc-linux-gnu",
+                   std::string("-data-layout=") + kDataLayout, dxil, "-o", text});
   if (done) {
     const ShaderText shader = translate_shader(read_file(text));
     if (!shader.error.empty()) report_unsupported(shader.error.c_str());

@@ -18,8 +18,6 @@
 #include <vector>
 
 static const char kHeader[] =
-    "target datalayout = \"e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-"
-    "n8:16:32:64-S128\"\n"
     "target triple = \"x86_64-pc-linux-gnu\"\n"
     "declare void @runtime_run_group(ptr, ptr)\n"
     "declare void @runtime_run_group_with_barriers(ptr, ptr)\n"
@@ -208,7 +206,7 @@ ShaderText translate_shader(const std::string &dxil) {
 
   Coroutine coroutine;
   bool inside = false, first_block = false;
-  result.ir = kHeader;
+  result.ir = std::string("target datalayout = \"") + kDataLayout + "\"\n" + kHeader;
   for (std::string line : lines) {
     // The module's own lines: metadata, attributes, targets, references that keep symbols alive.
     if (line.empty() || line[0] == ';' || line[0] == '!' || begins_with(line, "attributes ") ||

@@ -3,6 +3,10 @@
 
 #include <string>
 
+// Of this machine, as clang has it.
+const char kDataLayout[] =
+    "e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128";
+
 struct ShaderText {
   std::string ir;            // the whole module; it exports run_group and group_size
   std::string instructions;  // "dx.op.unary.f32:21 ..." for each intrinsic that it calls
