@@ -1,7 +1,7 @@
 """Builds the software Direct3D 12 device; the result is cached by the content of its sources.
 
-    python tests/directml_device/build.py            # builds if need be, prints the environment
-    eval "$(python tests/directml_device/build.py)"  # and sets it in this shell
+python tests/directml_device/build.py            # builds if need be, prints the environment
+eval "$(python tests/directml_device/build.py)"  # and sets it in this shell
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def what_is_missing() -> str:
         lacking = " ".join(sorted(CPU_FEATURES.difference(flags)))
         return f"the software Direct3D 12 device needs a processor with {lacking}"
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    missing += [path for path in ("/usr/include/directx/d3d12.h", HEADERS) if not os.path.exists(path)]
+    missing += [
+        path for path in ("/usr/include/directx/d3d12.h", HEADERS) if not os.path.exists(path)
+    ]
     if missing:
         return f"not found: {', '.join(missing)} (Debian 12: apt-get install {PACKAGES})"
     return ""

@@ -20,7 +20,6 @@ from .build import build
 COMMITTED, PLACED, RESERVED = range(3)
 
 MODULE = """
-target datalayout = "e-m:e-p:32:32-i1:32-i8:32-i16:32-i32:32-i64:64-f16:32-f32:32-f64:64-n8:16:32:64"
 target triple = "dxil-ms-dx"
 %dx.types.Handle = type {{ ptr }}
 %dx.types.CBufRet.i32 = type {{ i32, i32, i32, i32 }}
@@ -78,7 +77,7 @@ def dxil(body: str, group: tuple = (64, 1, 1), variables: str = "") -> bytes:
         body=body, declarations=_declarations(body), variables=variables, x=x, y=y, z=z
     )
     assembled = subprocess.run(
-        ["llvm-as-19", "-", "-o", "-", "-data-layout=e"],
+        ["llvm-as-19", "-", "-o", "-"],
         input=text.encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -135,12 +134,12 @@ def handle(number: int) -> str:
 THREAD = "%thread_id = call i32 @dx.op.threadId.i32(i32 93, i32 0)\n"
 
 
-def load(name: str, buffer: int, index: str, kind: str = "i32") -> str:
+def load(name: str, buffer: int, index: str, kind: str = "i32", offset: int = 0) -> str:
     """Return lines that load %name from element `index` (a value) of a view."""
     result = f"%dx.types.ResRet.{kind}"
     return (
         f"%{name}.all = call {result} @dx.op.bufferLoad.{kind}"
-        f"(i32 68, %dx.types.Handle %u{buffer}, i32 {index}, i32 0)\n"
+        f"(i32 68, %dx.types.Handle %u{buffer}, i32 {index}, i32 {offset})\n"
         f"%{name} = extractvalue {result} %{name}.all, 0\n"
     )
 

@@ -1,6 +1,7 @@
 // The file format around shaders and root signatures: a header and parts with four-letter names.
 //
-// https://github.com/microsoft/DirectXShaderCompiler/blob/main/include/dxc/DxilContainer/DxilContainer.h
+// https://github.com/microsoft/DirectXShaderCompiler/blob/main/include/dxc/DxilContainer/
+//     DxilContainer.h
 #pragma once
 
 #include <cstddef>

@@ -88,7 +88,9 @@ class Adapter final : public Singleton<IDXCoreAdapter> {
   }
 
  private:
-  template <class Value> static Property bytes(const Value &value) { return {&value, sizeof value}; }
+  template <class Value> static Property bytes(const Value &value) {
+    return {&value, sizeof value};
+  }
   static Property find(DXCoreAdapterProperty property) {
     static const uint64_t driver_version = 1ull << 48 | 1, none = 0;
     static const uint32_t driver_model = 2700;

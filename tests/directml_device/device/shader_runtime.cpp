@@ -1,7 +1,8 @@
 // The DXIL intrinsics (dx.op.*) that shaders call, and the loops that run a thread group.
 //
-// Compiled by clang (C++20, for its coroutine builtins) to bitcode and linked into every shader, where it is inlined. The meaning of
-// each opcode: https://github.com/microsoft/DirectXShaderCompiler/blob/main/docs/DXIL.rst
+// Compiled by clang (C++20, for its coroutine builtins) to bitcode and linked into every shader,
+// where it is inlined. The meaning of each opcode:
+// https://github.com/microsoft/DirectXShaderCompiler/blob/main/docs/DXIL.rst
 // Beside this file, shader_runtime.ll adapts the intrinsics that pass DXIL's own structures.
 // An opcode that is missing here ends the process with its name.
 #include "shader_abi.h"

@@ -2,7 +2,8 @@
 ; C++ has no way to write these signatures. %thread is the argument that the compiler adds.
 ; https://github.com/microsoft/DirectXShaderCompiler/blob/main/docs/DXIL.rst
 
-target datalayout = "e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128"
+target datalayout =
+"e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128"
 target triple = "x86_64-pc-linux-gnu"
 
 %dx.types.Handle = type { ptr }

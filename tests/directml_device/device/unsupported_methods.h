@@ -1,4 +1,4 @@
-// The methods of the Direct3D 12 interfaces that this device lacks: a call names the method on stderr.
+// The methods of the Direct3D 12 interfaces that this device lacks: a call names the method.
 // The signatures are those of <directx/d3d12.h>.
 #pragma once
 
@@ -30,8 +30,8 @@ class DeviceWithoutGraphics : public ID3D12Device5 {
               UINT64, D3D12_PLACED_SUBRESOURCE_FOOTPRINT *, UINT *, UINT64 *, UINT64 *)
   UNSUPPORTED(ID3D12Device, HRESULT, CreateQueryHeap, const D3D12_QUERY_HEAP_DESC *, REFIID,
               void **)
-  UNSUPPORTED(ID3D12Device, HRESULT, CreateCommandSignature, const D3D12_COMMAND_SIGNATURE_DESC *, ID3D12RootSignature *,
-              REFIID, void **)
+  UNSUPPORTED(ID3D12Device, HRESULT, CreateCommandSignature,
+              const D3D12_COMMAND_SIGNATURE_DESC *, ID3D12RootSignature *, REFIID, void **)
   UNSUPPORTED(ID3D12Device1, HRESULT, CreatePipelineLibrary, const void *, SIZE_T, REFIID,
               void **)
   UNSUPPORTED(ID3D12Device1, HRESULT, SetEventOnMultipleFenceCompletion, ID3D12Fence *const *,
@@ -54,7 +54,8 @@ class DeviceWithoutGraphics : public ID3D12Device5 {
               UINT, const D3D12_RESOURCE_DESC *, D3D12_RESOURCE_ALLOCATION_INFO1 *)
   UNSUPPORTED(ID3D12Device5, HRESULT, CreateLifetimeTracker, ID3D12LifetimeOwner *, REFIID,
               void **)
-  UNSUPPORTED(ID3D12Device5, HRESULT, EnumerateMetaCommandParameters, REFGUID, D3D12_META_COMMAND_PARAMETER_STAGE, UINT *, UINT *,
+  UNSUPPORTED(ID3D12Device5, HRESULT, EnumerateMetaCommandParameters, REFGUID,
+              D3D12_META_COMMAND_PARAMETER_STAGE, UINT *, UINT *,
               D3D12_META_COMMAND_PARAMETER_DESC *)
   UNSUPPORTED(ID3D12Device5, HRESULT, CreateMetaCommand, REFGUID, UINT, const void *, SIZE_T,
               REFIID, void **)
