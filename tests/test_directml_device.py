@@ -514,6 +514,7 @@ def test_dispatches_and_copies_are_counted():
     assert counts["device_to_device_copies"] == 0
     assert counts["pipelines"] == 1
     assert counts["kernels"] == 0  # the same as before
+    assert list(directml_device.kernel_counts().values()) == [1]
 
 
 # ---- Faults

@@ -18,6 +18,7 @@ __all__ = [
     "build",
     "counts",
     "environment",
+    "kernel_counts",
     "library",
     "memory_in_use",
     "remove_after",
@@ -51,6 +52,17 @@ def counts() -> dict[str, int]:
     names = (ctypes.c_char_p * room)()
     count = library().directml_device_counts(numbers, names, room)
     return {names[i].decode(): numbers[i] for i in range(count)}
+
+
+def kernel_counts() -> dict[str, int]:
+    """Return the dispatches of each kernel, by a hash of its shader, since `reset_counts`."""
+    function = library().directml_device_kernel_counts
+    function.restype = ctypes.c_size_t
+    room = function(None, ctypes.c_size_t(0))
+    text = ctypes.create_string_buffer(room)
+    function(text, ctypes.c_size_t(room))
+    lines = (line.split() for line in text.value.decode().splitlines())
+    return {name: int(dispatches) for name, dispatches in lines}
 
 
 def reset_counts() -> None:

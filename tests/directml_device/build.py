@@ -27,6 +27,9 @@ GXX += ["-fvisibility=hidden", "-isystem", HEADERS]
 SHARED = ["g++", "-shared", "-pthread", "-Wl,-z,defs"]
 CLANG = ["clang++-19", "-std=c++20", "-O2", "-march=x86-64-v3", "-ffp-contract=off", "-fPIC"]
 CLANG += ["-Wall", "-Wextra", "-Werror", "-emit-llvm", "-c", "-Xclang", "-disable-llvm-passes"]
+# What compiled shaders depend on: they stay valid when other sources change.
+SHADER_SOURCES = ("dx_container.cpp", "shader_abi.h", "shader_compiler.cpp", "shader_runtime.cpp")
+SHADER_SOURCES += ("shader_runtime.ll", "shader_text.cpp", "shader_text.h")
 # Sources that do not belong to libd3d12.so.
 APART = ("dxcore.cpp", "shader_runtime.cpp", "test_driver.cpp")
 
@@ -63,14 +66,16 @@ def build() -> str:
     missing = what_is_missing()
     if missing:
         raise RuntimeError(missing)
-    version = _content_hash()
-    folder = os.path.join(cache_folder(), f"build-{version}")
+    own_source = os.path.abspath(__file__)  # it holds the compilers' options
+    folder = os.path.join(
+        cache_folder(), f"build-{_content_hash(*os.listdir(SOURCES), own_source)}"
+    )
     if os.path.isdir(folder):
         return folder
     os.makedirs(cache_folder(), exist_ok=True)
     draft = tempfile.mkdtemp(prefix="draft-", dir=cache_folder())
     try:
-        _compile(draft, version)
+        _compile(draft)
         os.rename(draft, folder)
     except OSError:
         # Another process was first.
@@ -101,13 +106,12 @@ def environment(**options: object) -> dict[str, str]:
     return found
 
 
-def _content_hash() -> str:
-    """Return a hash of all sources and of this file, which holds the compilers' options."""
+def _content_hash(*names: str) -> str:
+    """Return a hash of these sources' names and contents."""
     digest = hashlib.sha256()
-    paths = [os.path.join(SOURCES, name) for name in sorted(os.listdir(SOURCES))]
-    for path in [*paths, os.path.abspath(__file__)]:
-        with open(path, "rb") as file:
-            digest.update(os.path.basename(path).encode() + b"\0" + file.read())
+    for name in sorted(names):
+        with open(os.path.join(SOURCES, name), "rb") as file:
+            digest.update(os.path.basename(name).encode() + b"\0" + file.read())
     return digest.hexdigest()[:16]
 
 
@@ -120,10 +124,10 @@ def _run(*command: str) -> None:
         raise RuntimeError(f"{' '.join(command)} failed:\n{output}")
 
 
-def _compile(folder: str, version: str) -> None:
+def _compile(folder: str) -> None:
     names = [name for name in sorted(os.listdir(SOURCES)) if name.endswith(".cpp")]
     objects = {name: os.path.join(folder, f"{name[:-4]}.o") for name in names}
-    version_flag = f'-DDIRECTML_DEVICE_BUILD="{version}"'
+    version_flag = f'-DSHADER_VERSION="{_content_hash(*SHADER_SOURCES)}"'
 
     def compile_one(name: str) -> None:
         if name == "shader_runtime.cpp":

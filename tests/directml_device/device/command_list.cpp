@@ -84,7 +84,7 @@ void CommandList::SetComputeRootUnorderedAccessView(UINT parameter,
 static void dispatch(const Shader &shader, const RootSignatureLayout &layout,
                      const std::vector<RootArgument> &arguments, const uint32_t grid[3]) {
   if (!begin_dispatch()) return;
-  statistics().dispatches++;
+  count_dispatch(shader.name);
   Group group = {};
   group.unsupported = [](const char *instruction, uint32_t opcode) {
     report_unsupported_detail("DXIL instruction %s %u", instruction, opcode);

@@ -24,7 +24,6 @@ struct Group {
   uint32_t id[3];
   uint32_t size[3];
   uint32_t flipped_bits;  // 0; a simulated fault flips these bits of every word stored
-  uint32_t padding;
   Descriptor uavs[kMaxUavs];
   Descriptor srvs[kMaxSrvs];
   Descriptor cbvs[kMaxCbvs];

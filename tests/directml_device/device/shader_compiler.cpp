@@ -69,13 +69,14 @@ static void make_folders(const std::string &path) {
   mkdir(path.c_str(), 0777);
 }
 
-// DIRECTML_DEVICE_CACHE, or a folder of the user's; below it one for each build of this library.
+// DIRECTML_DEVICE_CACHE, or a folder of the user's; below it one for each version of
+// the sources that shaders depend on (see build.py).
 static std::string cache_folder() {
   const char *chosen = getenv("DIRECTML_DEVICE_CACHE"), *home = getenv("HOME");
   const std::string base = chosen && *chosen ? chosen
                            : home && *home   ? std::string(home) + "/.cache/directml_device"
                                              : "/tmp/directml_device";
-  const std::string folder = base + "/" + DIRECTML_DEVICE_BUILD;
+  const std::string folder = base + "/" + SHADER_VERSION;
   make_folders(folder);
   return folder;
 }

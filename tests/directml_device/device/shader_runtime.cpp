@@ -113,9 +113,13 @@ extern "C" {
 HELPER const Descriptor *runtime_descriptor(const Thread *thread, uint32_t resource_class,
                                             uint32_t index) {
   const Group *group = thread->group;
-  if (resource_class == 1) return &group->uavs[index % kMaxUavs];
-  if (resource_class == 2) return &group->cbvs[index % kMaxCbvs];
-  return &group->srvs[index % kMaxSrvs];
+  const uint32_t registers = resource_class == 0   ? kMaxSrvs
+                             : resource_class == 1 ? kMaxUavs
+                                                   : kMaxCbvs;
+  if (index >= registers) group->unsupported("createHandle of register", index);
+  if (resource_class == 0) return &group->srvs[index];
+  if (resource_class == 1) return &group->uavs[index];
+  return &group->cbvs[index];
 }
 
 // The 16 bytes at a row of a constant buffer.

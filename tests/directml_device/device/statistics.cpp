@@ -2,6 +2,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <mutex>
 
 #include "diagnostics.h"
 #include "exports.h"
@@ -41,6 +43,26 @@ Statistics &statistics() {
   return *all;
 }
 
+namespace {
+
+struct KernelCounts {
+  std::mutex mutex;
+  std::map<std::string, uint64_t> dispatches;
+};
+
+KernelCounts &kernel_counts() {
+  static KernelCounts *all = new KernelCounts;
+  return *all;
+}
+
+}  // namespace
+
+void count_dispatch(const std::string &kernel) {
+  statistics().dispatches++;
+  std::lock_guard<std::mutex> lock(kernel_counts().mutex);
+  kernel_counts().dispatches[kernel]++;
+}
+
 void count_copy(bool from_host, bool to_host, uint64_t bytes) {
   Statistics &all = statistics();
   if (from_host && to_host) {
@@ -64,4 +86,17 @@ EXPORT unsigned directml_device_counts(uint64_t *numbers, const char **names, un
 
 EXPORT void directml_device_reset_counts() {
   for (unsigned i = 0; i < kCount; i++) number(i) = 0;
+  std::lock_guard<std::mutex> lock(kernel_counts().mutex);
+  kernel_counts().dispatches.clear();
+}
+
+// Writes a line "name dispatches" for each kernel that was dispatched, as far as there is room;
+// returns the bytes that all lines and the final 0 take.
+EXPORT size_t directml_device_kernel_counts(char *text, size_t room) {
+  std::string lines;
+  std::lock_guard<std::mutex> lock(kernel_counts().mutex);
+  for (const auto &kernel : kernel_counts().dispatches)
+    lines += kernel.first + " " + std::to_string(kernel.second) + "\n";
+  if (room > 0) text[lines.copy(text, room - 1)] = '\0';
+  return lines.size() + 1;
 }

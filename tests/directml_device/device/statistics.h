@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 // The order of the fields is the order of the numbers that directml_device_counts() hands out.
 struct Statistics {
@@ -24,6 +25,9 @@ struct Statistics {
 };
 
 Statistics &statistics();
+
+// Counts one dispatch of the shader with this name.
+void count_dispatch(const std::string &kernel);
 
 // Counts one copy between memory that the host maps (or not) and memory that it maps (or not).
 void count_copy(bool from_host, bool to_host, uint64_t bytes);
