@@ -14,7 +14,21 @@ import pytest
 
 from tests import directml_device
 from tests.directml_device import shaders
-from tests.directml_device.shaders import COMMITTED, PLACED, RESERVED, THREAD, handle, load, store
+from tests.directml_device.shaders import (
+    CBV,
+    COMMITTED,
+    PLACED,
+    RESERVED,
+    ROOT_CBV,
+    ROOT_SRV,
+    ROOT_UAV,
+    SRV,
+    THREAD,
+    UAV,
+    handle,
+    load,
+    store,
+)
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -453,22 +467,45 @@ def test_outside_of_a_view_reads_are_zero_and_writes_are_lost(form, dtype):
     np.testing.assert_array_equal(found, [7] * 10)
 
 
-def test_root_constants_reach_the_shader():
-    body = handle(0) + THREAD + "%address = shl i32 %thread_id, 2\n"
-    body += (
-        "%b = call %dx.types.Handle @dx.op.createHandle(i32 57, i8 2, i32 0, i32 0, i1 false)\n"
-        "%row = call %dx.types.CBufRet.i32 "
-        "@dx.op.cbufferLoadLegacy.i32(i32 59, %dx.types.Handle %b, i32 1)\n"
-        "%far = call %dx.types.CBufRet.f32 "
-        "@dx.op.cbufferLoadLegacy.f32(i32 59, %dx.types.Handle %b, i32 9)\n"
+def constant(name, register, row, column):
+    """Lines that load %name, a word of a constant buffer."""
+    result = "%dx.types.CBufRet.i32"
+    return (
+        f"%{name}.row = call {result} @dx.op.cbufferLoadLegacy.i32"
+        f"(i32 59, %dx.types.Handle %{register}, i32 {row})\n"
+        f"%{name} = extractvalue {result} %{name}.row, {column}\n"
     )
-    body += "%c = extractvalue %dx.types.CBufRet.i32 %row, 1\n"
-    body += "%f = extractvalue %dx.types.CBufRet.f32 %far, 0\n%zero = fptoui float %f to i32\n"
-    body += "%sum = add i32 %c, %zero\n%value = add i32 %sum, %thread_id\n"
+
+
+def test_root_constants_reach_the_shader():
+    body = handle(0) + handle(0, "b") + THREAD + "%address = shl i32 %thread_id, 2\n"
+    body += constant("five_hundred", "b0", 1, 1)
+    body += (
+        "%far = call %dx.types.CBufRet.f32 "
+        "@dx.op.cbufferLoadLegacy.f32(i32 59, %dx.types.Handle %b0, i32 9)\n"
+        "%f = extractvalue %dx.types.CBufRet.f32 %far, 0\n%zero = fptoui float %f to i32\n"
+    )
+    body += "%sum = add i32 %five_hundred, %zero\n%value = add i32 %sum, %thread_id\n"
     body += store(0, "%address", "%value") + "ret void"
     constants = [0, 1, 2, 3, 4, 500, 6]
     found = shaders.run(shaders.dxil(body), [np.zeros(64, UINT)], constants)[0]
     np.testing.assert_array_equal(found, 500 + np.arange(64))
+
+
+# Root signatures without constants have version 1.0, with them 1.1.
+@pytest.mark.parametrize("constants", [[], [7]])
+@pytest.mark.parametrize("kinds", [(UAV, SRV, CBV), (ROOT_UAV, ROOT_SRV, ROOT_CBV)])
+def test_each_kind_of_root_parameter_fills_its_register(kinds, constants):
+    cbv = "b1" if constants else "b0"
+    body = handle(0) + handle(1) + handle(0, "t") + handle(int(cbv[1]), "b") + THREAD
+    body += load("x", 0, "%thread_id") + load("y", "t0", "%thread_id")
+    body += constant("z", cbv, 1, 2) + "%xy = add i32 %x, %y\n%xyz = add i32 %xy, %z\n"
+    body += store(1, "%thread_id", "%xyz") + "ret void"
+    x, y, z = (np.arange(64, dtype=UINT) * factor for factor in (1, 100, 10000))
+    uav, srv, cbv = kinds
+    views = [(x, 0, 4, uav), (y, 0, 4, srv), (z, 0, 0, cbv), (np.zeros(64, UINT), 0, 4, uav)]
+    found = shaders.run(shaders.dxil(body), views, constants)[3]
+    np.testing.assert_array_equal(found, x + y + z[6])
 
 
 # ---- Memory

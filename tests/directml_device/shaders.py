@@ -17,7 +17,9 @@ import numpy as np
 
 from .build import build
 
+# Placement and ViewKind of device/test_driver.cpp
 COMMITTED, PLACED, RESERVED = range(3)
+UAV, SRV, CBV, ROOT_UAV, ROOT_SRV, ROOT_CBV = range(6)
 
 MODULE = """
 target triple = "dxil-ms-dx"
@@ -48,6 +50,8 @@ class Buffer(ctypes.Structure):
         ("bytes", ctypes.c_uint64),
         ("format", ctypes.c_uint32),
         ("stride", ctypes.c_uint32),
+        ("kind", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
     ]
 
 
@@ -97,14 +101,16 @@ def run(container: bytes, buffers, constants=(), grid=(1, 1, 1), placement=COMMI
     """Run a shader; return copies of the buffers as it left them.
 
     Each buffer is an array, for a raw view, or a tuple (array, format, stride) with a DXGI_FORMAT
-    for a typed view or a stride in bytes for a structured one. Raises OSError with the HRESULT.
+    for a typed view or a stride in bytes for a structured one, and perhaps how the shader gets it
+    (UAV by default). Raises OSError with the HRESULT.
     """
     views = [view if isinstance(view, tuple) else (view, 0, 0) for view in buffers]
-    arrays = [np.array(array, order="C") for array, _, _ in views]
+    views = [view if len(view) == 4 else (*view, UAV) for view in views]
+    arrays = [np.array(array, order="C") for array, _, _, _ in views]
     structures = (Buffer * len(views))(
         *[
-            Buffer(array.ctypes.data, array.nbytes, form, stride)
-            for array, (_, form, stride) in zip(arrays, views)
+            Buffer(array.ctypes.data, array.nbytes, form, stride, kind, 0)
+            for array, (_, form, stride, kind) in zip(arrays, views)
         ]
     )
     values = np.array(constants, dtype=np.uint32)
@@ -123,23 +129,25 @@ def run(container: bytes, buffers, constants=(), grid=(1, 1, 1), placement=COMMI
     return arrays
 
 
-def handle(number: int) -> str:
-    """Return the line that makes %u0, %u1, ... of the unordered access view at this register."""
+def handle(number: int, letter: str = "u") -> str:
+    """Return the line that makes %u0 of the register u0; t0 and b0 likewise."""
+    resource_class = "tub".index(letter)
     return (
-        f"%u{number} = call %dx.types.Handle "
-        f"@dx.op.createHandle(i32 57, i8 1, i32 {number}, i32 {number}, i1 false)\n"
+        f"%{letter}{number} = call %dx.types.Handle "
+        f"@dx.op.createHandle(i32 57, i8 {resource_class}, i32 {number}, i32 {number}, i1 false)\n"
     )
 
 
 THREAD = "%thread_id = call i32 @dx.op.threadId.i32(i32 93, i32 0)\n"
 
 
-def load(name: str, buffer: int, index: str, kind: str = "i32", offset: int = 0) -> str:
-    """Return lines that load %name from element `index` (a value) of a view."""
+def load(name: str, buffer: object, index: str, kind: str = "i32", offset: int = 0) -> str:
+    """Return lines that load %name from element `index` of a view: 0 for u0, or "t0"."""
+    register = buffer if isinstance(buffer, str) else f"u{buffer}"
     result = f"%dx.types.ResRet.{kind}"
     return (
         f"%{name}.all = call {result} @dx.op.bufferLoad.{kind}"
-        f"(i32 68, %dx.types.Handle %u{buffer}, i32 {index}, i32 {offset})\n"
+        f"(i32 68, %dx.types.Handle %{register}, i32 {index}, i32 {offset})\n"
         f"%{name} = extractvalue {result} %{name}.all, 0\n"
     )
 

@@ -2,14 +2,15 @@
 
 #include <dlfcn.h>
 #include <spawn.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -63,21 +64,17 @@ static std::string library_folder() {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-static void make_folders(const std::string &path) {
-  for (size_t i = 1; i != std::string::npos; i = path.find('/', i + 1))
-    mkdir(path.substr(0, i).c_str(), 0777);
-  mkdir(path.c_str(), 0777);
-}
-
-// DIRECTML_DEVICE_CACHE, or a folder of the user's; below it one for each version of
-// the sources that shaders depend on (see build.py).
+// DIRECTML_DEVICE_CACHE, or a folder of the user's; below it one for each version of the sources
+// that shaders depend on (see build.py).
 static std::string cache_folder() {
+  namespace filesystem = std::filesystem;
   const char *chosen = getenv("DIRECTML_DEVICE_CACHE"), *home = getenv("HOME");
-  const std::string base = chosen && *chosen ? chosen
-                           : home && *home   ? std::string(home) + "/.cache/directml_device"
-                                             : "/tmp/directml_device";
-  const std::string folder = base + "/" + SHADER_VERSION;
-  make_folders(folder);
+  filesystem::path folder = filesystem::temp_directory_path() / "directml_device";
+  if (chosen && *chosen) folder = chosen;
+  else if (home && *home) folder = filesystem::path(home) / ".cache/directml_device/shaders";
+  folder /= SHADER_VERSION;
+  std::error_code ignored;  // writing there will say what is wrong
+  filesystem::create_directories(folder, ignored);
   return folder;
 }
 

@@ -16,7 +16,12 @@ struct TestBuffer {
   uint64_t bytes;
   uint32_t format;  // DXGI_FORMAT of a typed view, 0 for others
   uint32_t stride;  // of a structured view, 0 for others
+  uint32_t kind;    // ViewKind
+  uint32_t padding;
 };
+
+// How the shader gets a buffer. Registers count from 0 in each class: u0, u1, ..., t0, ..., b0, ...
+enum ViewKind { kUav, kSrv, kCbv, kRootUav, kRootSrv, kRootCbv };
 
 enum Placement { kCommitted, kPlaced, kReserved };
 
@@ -79,13 +84,12 @@ class Run {
     check(device_->CreateDescriptorHeap(&heap, descriptors_.iid(), descriptors_.out()));
   }
 
-  // u0, u1, ... are the buffers in one table, b0 the constants.
+  // The constants have the register b0, so that constant buffers begin at b1.
   void shader(const void *container, size_t size, const std::vector<TestBuffer> &buffers,
               const std::vector<uint32_t> &constants, Placement placement,
               const uint32_t grid[3]) {
     Owned<ID3D12RootSignature> signature;
-    root_signature(static_cast<UINT>(buffers.size()), static_cast<UINT>(constants.size()),
-                   &signature);
+    root_signature(buffers, static_cast<UINT>(constants.size()), &signature);
     Owned<ID3D12PipelineState> pipeline;
     D3D12_COMPUTE_PIPELINE_STATE_DESC description = {};
     description.pRootSignature = signature.get();
@@ -102,10 +106,11 @@ class Run {
     ID3D12DescriptorHeap *heaps[] = {descriptors_.get()};
     list_->SetDescriptorHeaps(1, heaps);
     list_->SetComputeRootSignature(signature.get());
-    list_->SetComputeRootDescriptorTable(0, descriptors_->GetGPUDescriptorHandleForHeapStart());
     if (!constants.empty())
-      list_->SetComputeRoot32BitConstants(1, static_cast<UINT>(constants.size()),
+      list_->SetComputeRoot32BitConstants(0, static_cast<UINT>(constants.size()),
                                           constants.data(), 0);
+    for (size_t i = 0; i < buffers.size(); i++)
+      set_argument(static_cast<UINT>(i), on_device[i].get(), buffers[i].kind);
     list_->Dispatch(grid[0], grid[1], grid[2]);
     std::vector<Owned<ID3D12Resource>> on_host;
     for (size_t i = 0; i < buffers.size(); i++) {
@@ -211,45 +216,118 @@ class Run {
     list_->CopyBufferRegion(buffer, 0, uploads_.back().get(), 0, from.bytes);
   }
 
-  void view(UINT index, ID3D12Resource *buffer, const TestBuffer &of) {
-    D3D12_UNORDERED_ACCESS_VIEW_DESC view = {};
-    view.ViewDimension = D3D12_UAV_DIMENSION_BUFFER;
+  D3D12_CPU_DESCRIPTOR_HANDLE descriptor(UINT index) {
+    D3D12_CPU_DESCRIPTOR_HANDLE handle = descriptors_->GetCPUDescriptorHandleForHeapStart();
+    handle.ptr += index * device_->GetDescriptorHandleIncrementSize(
+                              D3D12_DESCRIPTOR_HEAP_TYPE_CBV_SRV_UAV);
+    return handle;
+  }
+
+  // Both kinds of views have these fields.
+  template <class View> static void fill(View *view, const TestBuffer &of, UINT raw_flag) {
     uint64_t element = 4;
     if (of.format) {
-      view.Format = static_cast<DXGI_FORMAT>(of.format);
+      view->Format = static_cast<DXGI_FORMAT>(of.format);
       const bool wide = of.format == DXGI_FORMAT_R32G32_UINT;
       element = wide ? 8 : of.format >= DXGI_FORMAT_R8_TYPELESS ? 1
                        : of.format >= DXGI_FORMAT_R16_TYPELESS ? 2 : 4;
     } else if (of.stride) {
-      view.Buffer.StructureByteStride = of.stride;
+      view->Buffer.StructureByteStride = of.stride;
       element = of.stride;
     } else {
-      view.Format = DXGI_FORMAT_R32_TYPELESS;
-      view.Buffer.Flags = D3D12_BUFFER_UAV_FLAG_RAW;
+      view->Format = DXGI_FORMAT_R32_TYPELESS;
+      view->Buffer.Flags = static_cast<decltype(view->Buffer.Flags)>(raw_flag);
     }
-    view.Buffer.NumElements = static_cast<UINT>(of.bytes / element);
-    D3D12_CPU_DESCRIPTOR_HANDLE handle = descriptors_->GetCPUDescriptorHandleForHeapStart();
-    handle.ptr += index * device_->GetDescriptorHandleIncrementSize(
-                              D3D12_DESCRIPTOR_HEAP_TYPE_CBV_SRV_UAV);
-    device_->CreateUnorderedAccessView(buffer, nullptr, &view, handle);
+    view->Buffer.NumElements = static_cast<UINT>(of.bytes / element);
   }
 
-  void root_signature(UINT buffers, UINT constants, Owned<ID3D12RootSignature> *signature) {
-    D3D12_DESCRIPTOR_RANGE1 range = {};
-    range.RangeType = D3D12_DESCRIPTOR_RANGE_TYPE_UAV;
-    range.NumDescriptors = buffers;
-    range.OffsetInDescriptorsFromTableStart = D3D12_DESCRIPTOR_RANGE_OFFSET_APPEND;
-    D3D12_ROOT_PARAMETER1 parameters[2] = {};
-    parameters[0].ParameterType = D3D12_ROOT_PARAMETER_TYPE_DESCRIPTOR_TABLE;
-    parameters[0].DescriptorTable = {1, &range};
-    parameters[1].ParameterType = D3D12_ROOT_PARAMETER_TYPE_32BIT_CONSTANTS;
-    parameters[1].Constants = {0, 0, constants};
+  void view(UINT index, ID3D12Resource *buffer, const TestBuffer &of) {
+    if (of.kind == kUav) {
+      D3D12_UNORDERED_ACCESS_VIEW_DESC view = {};
+      view.ViewDimension = D3D12_UAV_DIMENSION_BUFFER;
+      fill(&view, of, D3D12_BUFFER_UAV_FLAG_RAW);
+      device_->CreateUnorderedAccessView(buffer, nullptr, &view, descriptor(index));
+    } else if (of.kind == kSrv) {
+      D3D12_SHADER_RESOURCE_VIEW_DESC view = {};
+      view.ViewDimension = D3D12_SRV_DIMENSION_BUFFER;
+      view.Shader4ComponentMapping = D3D12_DEFAULT_SHADER_4_COMPONENT_MAPPING;
+      fill(&view, of, D3D12_BUFFER_SRV_FLAG_RAW);
+      device_->CreateShaderResourceView(buffer, &view, descriptor(index));
+    } else if (of.kind == kCbv) {
+      const D3D12_CONSTANT_BUFFER_VIEW_DESC view = {buffer->GetGPUVirtualAddress(),
+                                                    static_cast<UINT>(of.bytes)};
+      device_->CreateConstantBufferView(&view, descriptor(index));
+    }
+  }
+
+  void set_argument(UINT index, ID3D12Resource *buffer, uint32_t kind) {
+    const UINT parameter = index + (constants_ ? 1 : 0);
+    const D3D12_GPU_VIRTUAL_ADDRESS address = buffer->GetGPUVirtualAddress();
+    D3D12_GPU_DESCRIPTOR_HANDLE table = descriptors_->GetGPUDescriptorHandleForHeapStart();
+    table.ptr += descriptor(index).ptr - descriptor(0).ptr;
+    switch (kind) {
+      case kRootUav: list_->SetComputeRootUnorderedAccessView(parameter, address); break;
+      case kRootSrv: list_->SetComputeRootShaderResourceView(parameter, address); break;
+      case kRootCbv: list_->SetComputeRootConstantBufferView(parameter, address); break;
+      default: list_->SetComputeRootDescriptorTable(parameter, table);
+    }
+  }
+
+  // One parameter for each buffer, after the constants if there are any. Without constants the
+  // signature has version 1.0, with them 1.1.
+  void root_signature(const std::vector<TestBuffer> &buffers, UINT constants,
+                      Owned<ID3D12RootSignature> *signature) {
+    constants_ = constants;
     D3D12_VERSIONED_ROOT_SIGNATURE_DESC description = {};
-    description.Version = D3D_ROOT_SIGNATURE_VERSION_1_1;
-    description.Desc_1_1.NumParameters = constants ? 2 : 1;
-    description.Desc_1_1.pParameters = parameters;
+    if (constants) {
+      description.Version = D3D_ROOT_SIGNATURE_VERSION_1_1;
+      serialize<D3D12_ROOT_PARAMETER1, D3D12_DESCRIPTOR_RANGE1>(buffers, &description.Desc_1_1,
+                                                                &description, signature);
+    } else {
+      description.Version = D3D_ROOT_SIGNATURE_VERSION_1_0;
+      serialize<D3D12_ROOT_PARAMETER, D3D12_DESCRIPTOR_RANGE>(buffers, &description.Desc_1_0,
+                                                              &description, signature);
+    }
+  }
+
+  template <class Parameter, class Range, class Description>
+  void serialize(const std::vector<TestBuffer> &buffers, Description *description,
+                 const D3D12_VERSIONED_ROOT_SIGNATURE_DESC *versioned,
+                 Owned<ID3D12RootSignature> *signature) {
+    static const D3D12_ROOT_PARAMETER_TYPE kTypes[] = {
+        D3D12_ROOT_PARAMETER_TYPE_DESCRIPTOR_TABLE, D3D12_ROOT_PARAMETER_TYPE_DESCRIPTOR_TABLE,
+        D3D12_ROOT_PARAMETER_TYPE_DESCRIPTOR_TABLE, D3D12_ROOT_PARAMETER_TYPE_UAV,
+        D3D12_ROOT_PARAMETER_TYPE_SRV, D3D12_ROOT_PARAMETER_TYPE_CBV};
+    static const D3D12_DESCRIPTOR_RANGE_TYPE kRanges[] = {D3D12_DESCRIPTOR_RANGE_TYPE_UAV,
+                                                          D3D12_DESCRIPTOR_RANGE_TYPE_SRV,
+                                                          D3D12_DESCRIPTOR_RANGE_TYPE_CBV};
+    std::vector<Parameter> parameters;
+    std::vector<Range> ranges(buffers.size(), Range{});
+    UINT next[3] = {0, 0, 0};
+    if (constants_) {
+      parameters.push_back({});
+      parameters[0].ParameterType = D3D12_ROOT_PARAMETER_TYPE_32BIT_CONSTANTS;
+      parameters[0].Constants = {next[2]++, 0, constants_};
+    }
+    for (size_t i = 0; i < buffers.size(); i++) {
+      const uint32_t kind = buffers[i].kind, number = next[kind % 3]++;
+      Parameter parameter = {};
+      parameter.ParameterType = kTypes[kind];
+      if (kind <= kCbv) {
+        ranges[i].RangeType = kRanges[kind];
+        ranges[i].NumDescriptors = 1;
+        ranges[i].BaseShaderRegister = number;
+        ranges[i].OffsetInDescriptorsFromTableStart = D3D12_DESCRIPTOR_RANGE_OFFSET_APPEND;
+        parameter.DescriptorTable = {1, &ranges[i]};
+      } else {
+        parameter.Descriptor.ShaderRegister = number;
+      }
+      parameters.push_back(parameter);
+    }
+    description->NumParameters = static_cast<UINT>(parameters.size());
+    description->pParameters = parameters.data();
     Owned<ID3DBlob> blob;
-    check(D3D12SerializeVersionedRootSignature(&description, blob.address(), nullptr));
+    check(D3D12SerializeVersionedRootSignature(versioned, blob.address(), nullptr));
     check(device_->CreateRootSignature(0, blob->GetBufferPointer(), blob->GetBufferSize(),
                                        signature->iid(), signature->out()));
   }
@@ -269,6 +347,7 @@ class Run {
   Owned<ID3D12GraphicsCommandList> list_;
   Owned<ID3D12Fence> fence_;
   Owned<ID3D12DescriptorHeap> descriptors_;
+  UINT constants_ = 0;  // how many the root signature has
   std::vector<Owned<ID3D12Heap>> heaps_;
   std::vector<Owned<ID3D12Resource>> uploads_;
 };
