@@ -591,9 +591,8 @@ def in_a_new_process(code, folder, **options):
         [sys.executable, "-c", prelude + code],
         cwd=ROOT,
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
         check=False,
     )
 
@@ -717,9 +716,8 @@ def test_what_is_missing_is_said():
     done = subprocess.run(
         [sys.executable, os.path.join(ROOT, "tests", "directml_device", "build.py")],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
         check=False,
     )
     assert done.returncode == 1

@@ -43,13 +43,14 @@ class Outcome(NamedTuple):
 def check(device: str | None = None) -> int:
     """Print how far a training step on a device is from the CPU's; 0 when equal, 1 when not.
 
-    device is TensorFlow's name of it; None means the one that training uses.
+    device is TensorFlow's name of it; None means the GPU that training uses: 2 where there is none.
     """
-    if device is None:
-        device = f"/{gpu_device_type()}:0" if has_gpu() else "/CPU:0"
     print(runtime_name())
-    if "CPU" in device:
-        print("No GPU is checked: this compares the CPU with itself.")
+    if device is None:
+        if not has_gpu():
+            print("Nothing was checked: TensorFlow finds no GPU. Ask `python -m tools.doctor`.")
+            return 2
+        device = f"/{gpu_device_type()}:0"
     reference = compute("/CPU:0")
     gradients = reference.quantities["gradients"]
     found = compute(device, reference.weights, gradients)
@@ -64,7 +65,11 @@ def check(device: str | None = None) -> int:
         row = "{:<22} {:>12.1e} {:>12.0e}  {}"
         print(row.format(name, error, tolerance, "DIFFERENT" if name in different else "ok"))
     if different:
-        print("\nThe device computes something else than the CPU. Install its newest driver.")
+        print(
+            "\nThe device computes something else than the CPU. Install its newest driver. If that "
+            "does not help,\nset TF_DIRECTML_FORCE_PLACED_RESOURCES=true: some drivers fail with "
+            "the tiled memory that\nDirectML uses by default."
+        )
         return 1
     print("\nThe device computes what the CPU computes.")
     return 0

@@ -83,8 +83,7 @@ def dxil(body: str, group: tuple = (64, 1, 1), variables: str = "") -> bytes:
     assembled = subprocess.run(
         ["llvm-as-19", "-", "-o", "-"],
         input=text.encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=False,
     )
     if assembled.returncode:
