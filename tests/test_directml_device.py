@@ -480,16 +480,19 @@ def constant(name, register, row, column):
 def test_root_constants_reach_the_shader():
     body = handle(0) + handle(0, "b") + THREAD + "%address = shl i32 %thread_id, 2\n"
     body += constant("five_hundred", "b0", 1, 1)
-    body += (
-        "%far = call %dx.types.CBufRet.f32 "
-        "@dx.op.cbufferLoadLegacy.f32(i32 59, %dx.types.Handle %b0, i32 9)\n"
-        "%f = extractvalue %dx.types.CBufRet.f32 %far, 0\n%zero = fptoui float %f to i32\n"
-    )
-    body += "%sum = add i32 %five_hundred, %zero\n%value = add i32 %sum, %thread_id\n"
-    body += store(0, "%address", "%value") + "ret void"
-    constants = [0, 1, 2, 3, 4, 500, 6]
+    # Row 1 as floats, and a row beyond the end.
+    for name, row in (("near", 1), ("far", 9)):
+        body += (
+            f"%{name}.row = call %dx.types.CBufRet.f32 "
+            f"@dx.op.cbufferLoadLegacy.f32(i32 59, %dx.types.Handle %b0, i32 {row})\n"
+            f"%{name}.float = extractvalue %dx.types.CBufRet.f32 %{name}.row, 2\n"
+            f"%{name} = fptoui float %{name}.float to i32\n"
+        )
+    body += "%sum = add i32 %five_hundred, %far\n%more = add i32 %sum, %near\n"
+    body += "%value = add i32 %more, %thread_id\n" + store(0, "%address", "%value") + "ret void"
+    constants = [0, 1, 2, 3, 4, 500, np.float32(60).view(UINT)]
     found = shaders.run(shaders.dxil(body), [np.zeros(64, UINT)], constants)[0]
-    np.testing.assert_array_equal(found, 500 + np.arange(64))
+    np.testing.assert_array_equal(found, 560 + np.arange(64))
 
 
 # Root signatures without constants have version 1.0, with them 1.1.
@@ -502,8 +505,8 @@ def test_each_kind_of_root_parameter_fills_its_register(kinds, constants):
     body += constant("z", cbv, 1, 2) + "%xy = add i32 %x, %y\n%xyz = add i32 %xy, %z\n"
     body += store(1, "%thread_id", "%xyz") + "ret void"
     x, y, z = (np.arange(64, dtype=UINT) * factor for factor in (1, 100, 10000))
-    uav, srv, cbv = kinds
-    views = [(x, 0, 4, uav), (y, 0, 4, srv), (z, 0, 0, cbv), (np.zeros(64, UINT), 0, 4, uav)]
+    views = [(array, 0, 4, kind) for array, kind in zip((x, y, z), kinds)]
+    views.append((np.zeros(64, UINT), 0, 4, kinds[0]))
     found = shaders.run(shaders.dxil(body), views, constants)[3]
     np.testing.assert_array_equal(found, x + y + z[6])
 
@@ -519,6 +522,19 @@ def test_buffers_of_all_kinds_hold_what_is_copied_into_them(placement):
     source, target = shaders.run(container, views, grid=(625, 1, 1), placement=placement)
     np.testing.assert_array_equal(source, values)
     np.testing.assert_array_equal(target, values)
+
+
+def test_tiles_that_are_not_mapped_take_no_memory():
+    shaders.driver()
+    views = [(np.arange(64, dtype=UINT), R32_UINT, 0), (np.zeros(64, UINT), R32_UINT, 0)]
+    # Two buffers of more than 5 GiB (kReservedOffset), of which one tile each is mapped.
+    before = directml_device.memory_in_use()
+    directml_device.set_memory_limit(before + 2**20)
+    try:
+        found = shaders.run(copying_shader(), views, placement=RESERVED)[1]
+    finally:
+        directml_device.set_memory_limit()
+    np.testing.assert_array_equal(found, np.arange(64))
 
 
 def test_tiles_of_one_heap_appear_in_two_buffers():

@@ -25,6 +25,10 @@ enum ViewKind { kUav, kSrv, kCbv, kRootUav, kRootSrv, kRootCbv };
 
 enum Placement { kCommitted, kPlaced, kReserved };
 
+// Where the test's bytes begin in a reserved buffer: far enough for all arithmetic to need 64 bits,
+// as in TensorFlow, whose allocator reserves one buffer for all tensors. Only their tiles exist.
+const uint64_t kReservedOffset = 5ull << 30;
+
 namespace {
 
 // The error that ends a run.
@@ -89,6 +93,7 @@ class Run {
               const std::vector<uint32_t> &constants, Placement placement,
               const uint32_t grid[3]) {
     Owned<ID3D12RootSignature> signature;
+    offset_ = placement == kReserved ? kReservedOffset : 0;
     root_signature(buffers, static_cast<UINT>(constants.size()), &signature);
     Owned<ID3D12PipelineState> pipeline;
     D3D12_COMPUTE_PIPELINE_STATE_DESC description = {};
@@ -115,7 +120,7 @@ class Run {
     std::vector<Owned<ID3D12Resource>> on_host;
     for (size_t i = 0; i < buffers.size(); i++) {
       on_host.push_back(committed(buffers[i].bytes, D3D12_HEAP_TYPE_READBACK));
-      list_->CopyResource(on_host[i].get(), on_device[i].get());
+      list_->CopyBufferRegion(on_host[i].get(), 0, on_device[i].get(), offset_, buffers[i].bytes);
     }
     execute();
     for (size_t i = 0; i < buffers.size(); i++) {
@@ -195,9 +200,13 @@ class Run {
     heaps_.push_back(heap((tiles + 1) * tile));
     ID3D12Heap *memory = heaps_.back().get();
     if (placement == kReserved) {
-      Owned<ID3D12Resource> buffer = reserved(bytes);
-      const UINT start = 1;  // not the heap's first tile
-      queue_->UpdateTileMappings(buffer.get(), 1, nullptr, nullptr, memory, 1, nullptr, &start,
+      Owned<ID3D12Resource> buffer = reserved(kReservedOffset + bytes);
+      const UINT heap_start = 1;  // not the heap's first tile
+      D3D12_TILED_RESOURCE_COORDINATE start = {};
+      start.X = static_cast<UINT>(kReservedOffset / tile);
+      D3D12_TILE_REGION_SIZE size = {};
+      size.NumTiles = tiles;
+      queue_->UpdateTileMappings(buffer.get(), 1, &start, &size, memory, 1, nullptr, &heap_start,
                                  &tiles, D3D12_TILE_MAPPING_FLAG_NONE);
       return buffer;
     }
@@ -213,7 +222,7 @@ class Run {
     void *data;
     check(uploads_.back()->Map(0, nullptr, &data));
     memcpy(data, from.data, from.bytes);
-    list_->CopyBufferRegion(buffer, 0, uploads_.back().get(), 0, from.bytes);
+    list_->CopyBufferRegion(buffer, offset_, uploads_.back().get(), 0, from.bytes);
   }
 
   D3D12_CPU_DESCRIPTOR_HANDLE descriptor(UINT index) {
@@ -224,7 +233,7 @@ class Run {
   }
 
   // Both kinds of views have these fields.
-  template <class View> static void fill(View *view, const TestBuffer &of, UINT raw_flag) {
+  template <class View> void fill(View *view, const TestBuffer &of, UINT raw_flag) const {
     uint64_t element = 4;
     if (of.format) {
       view->Format = static_cast<DXGI_FORMAT>(of.format);
@@ -238,6 +247,7 @@ class Run {
       view->Format = DXGI_FORMAT_R32_TYPELESS;
       view->Buffer.Flags = static_cast<decltype(view->Buffer.Flags)>(raw_flag);
     }
+    view->Buffer.FirstElement = offset_ / element;
     view->Buffer.NumElements = static_cast<UINT>(of.bytes / element);
   }
 
@@ -254,7 +264,7 @@ class Run {
       fill(&view, of, D3D12_BUFFER_SRV_FLAG_RAW);
       device_->CreateShaderResourceView(buffer, &view, descriptor(index));
     } else if (of.kind == kCbv) {
-      const D3D12_CONSTANT_BUFFER_VIEW_DESC view = {buffer->GetGPUVirtualAddress(),
+      const D3D12_CONSTANT_BUFFER_VIEW_DESC view = {buffer->GetGPUVirtualAddress() + offset_,
                                                     static_cast<UINT>(of.bytes)};
       device_->CreateConstantBufferView(&view, descriptor(index));
     }
@@ -262,7 +272,7 @@ class Run {
 
   void set_argument(UINT index, ID3D12Resource *buffer, uint32_t kind) {
     const UINT parameter = index + (constants_ ? 1 : 0);
-    const D3D12_GPU_VIRTUAL_ADDRESS address = buffer->GetGPUVirtualAddress();
+    const D3D12_GPU_VIRTUAL_ADDRESS address = buffer->GetGPUVirtualAddress() + offset_;
     D3D12_GPU_DESCRIPTOR_HANDLE table = descriptors_->GetGPUDescriptorHandleForHeapStart();
     table.ptr += descriptor(index).ptr - descriptor(0).ptr;
     switch (kind) {
@@ -347,7 +357,8 @@ class Run {
   Owned<ID3D12GraphicsCommandList> list_;
   Owned<ID3D12Fence> fence_;
   Owned<ID3D12DescriptorHeap> descriptors_;
-  UINT constants_ = 0;  // how many the root signature has
+  UINT constants_ = 0;   // how many the root signature has
+  uint64_t offset_ = 0;  // of the test's bytes in each buffer on the device
   std::vector<Owned<ID3D12Heap>> heaps_;
   std::vector<Owned<ID3D12Resource>> uploads_;
 };
