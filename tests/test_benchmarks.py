@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks import micro_batches, throughput, timing
 
+pytestmark = pytest.mark.tensorflow_only
+
 
 def failing():
     raise ValueError("no\nluck")

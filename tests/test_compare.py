@@ -12,6 +12,8 @@ from models.resnet import resnet
 from storage.trained_run import FinishedRun
 from tools import compare
 
+pytestmark = pytest.mark.tensorflow_only
+
 
 @pytest.mark.parametrize("first, second", [(0, 0), (1, 0), (5, 9), (12, 12), (40, 3), (3, 40)])
 def test_mcnemar_is_the_two_sided_binomial_test(first, second):

@@ -10,6 +10,8 @@ from models.resnet import ResidualBlock, resnet
 from models.visual_tokens import FilterTokenizer
 from tests.helpers import new_step, small_resnet, small_visual_tokens, some_images
 
+pytestmark = pytest.mark.tensorflow_only
+
 SMALL_MODELS = (small_resnet, small_visual_tokens)
 LABELS = np.arange(8, dtype=np.int32)
 

@@ -13,6 +13,8 @@ from data_augmentations import augmentation_pipeline, mixes_labels
 from datasets import augmentation_engine as engine
 from datasets.augmentation_engine import AUGMENTATIONS
 
+pytestmark = pytest.mark.tensorflow_only
+
 FUNCTIONS = {name: getattr(data_augmentations, name) for name in AUGMENTATIONS}
 ON_IMAGES = [name for name, each in AUGMENTATIONS.items() if each.stage != "mixing"]
 GEOMETRIC = [name for name, each in AUGMENTATIONS.items() if each.stage == "geometric"]

@@ -14,6 +14,8 @@ from tests.helpers import ROOT
 from tools import device_check
 from tools.device_check import TOLERANCES, check, difference
 
+pytestmark = pytest.mark.tensorflow_only
+
 
 @pytest.fixture(scope="module")
 def reference():

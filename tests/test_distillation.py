@@ -9,6 +9,8 @@ from backend.runtime import tf
 from tests.helpers import new_step, small_model, small_resnet, some_images
 from training.distillation import Distillation
 
+pytestmark = pytest.mark.tensorflow_only
+
 
 def small_student(**arguments):
     small = dict(number_of_layers=1, head_hidden_dims=(), representation="class_token")

@@ -10,6 +10,8 @@ import pytest
 from backend.fast_ops import attend, gelu, normalize
 from backend.runtime import tf
 
+pytestmark = pytest.mark.tensorflow_only
+
 
 def values_and_gradients(function, *inputs):
     with tf.GradientTape() as tape:

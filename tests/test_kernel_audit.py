@@ -15,6 +15,8 @@ from tools import kernel_audit
 from training.settings import settings_from
 from training.step import Classification, TrainingStep
 
+pytestmark = pytest.mark.tensorflow_only
+
 # Only the sizes are small; the operations are those of the full size.
 SMALL = (
     "--number-of-layers 1 --embedding-dim 8 --num-heads 2 --mlp-hidden-dim 12 "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from backend import layers
 from backend.layers import (
@@ -14,6 +15,8 @@ from backend.layers import (
 )
 from backend.runtime import keras, tf
 from tests.helpers import small_model, some_images
+
+pytestmark = pytest.mark.tensorflow_only
 
 
 def test_linear_and_layer_norm_compute_what_the_keras_layers_compute():

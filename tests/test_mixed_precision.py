@@ -16,6 +16,8 @@ from storage.trained_run import FinishedRun
 from tests.helpers import LABELS, batch, new_step, small_model, some_images
 from training.trainer import Trainer
 
+pytestmark = pytest.mark.tensorflow_only
+
 OFFERED = hasattr(getattr(keras, "mixed_precision", None), "set_global_policy")
 needs_float16 = pytest.mark.skipif(not OFFERED, reason="TensorFlow 1.15.8 has no mixed precision")
 SMALL = (

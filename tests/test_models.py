@@ -25,6 +25,8 @@ from tools import kernel_audit
 from training import initial_weights
 from vit_model import REPRESENTATIONS, STEMS, head_layer_names
 
+pytestmark = pytest.mark.tensorflow_only
+
 NETWORKS = (resnet.__name__, visual_tokens.__name__)
 SMALL = {
     "vision_transformer": small_model,

@@ -20,6 +20,8 @@ from training.script import run
 from training.settings import settings_from
 from training.step import CLASSIFICATION
 
+pytestmark = pytest.mark.tensorflow_only
+
 COMMON = (
     "--dataset synthetic --images-per-class 12 --validation-fraction 0.2 --batch-size 32 "
     "--micro-batch-size 16 --epochs 1"

@@ -18,6 +18,8 @@ from reports import metrics, report
 from storage import files
 from tests.helpers import ROOT
 
+pytestmark = pytest.mark.tensorflow_only
+
 pytestmark = pytest.mark.filterwarnings("error")
 
 

@@ -11,6 +11,8 @@ from reports.metrics import accuracy_and_loss
 from tests.helpers import BATCH, LABELS, batch, new_step, small_model
 from training.step import cross_entropy
 
+pytestmark = pytest.mark.tensorflow_only
+
 
 def test_the_loss_is_keras_sparse_categorical_cross_entropy_from_logits():
     logits = np.random.RandomState(0).normal(size=(BATCH, 10)).astype(np.float32)

@@ -9,6 +9,8 @@ from PIL import Image
 from storage.trained_run import FinishedRun
 from tools import visualize
 
+pytestmark = pytest.mark.tensorflow_only
+
 PICTURES = {
     "vit": {"what_it_learned", "attention", "patches", "model", "training"},
     "overlapping": {"what_it_learned", "attention", "patches", "model", "training"},

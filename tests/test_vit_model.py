@@ -12,6 +12,8 @@ import vit_model
 from backend.runtime import keras, tf
 from tests.helpers import small_model, some_images
 
+pytestmark = pytest.mark.tensorflow_only
+
 CHOICES = list(product(vit_model.STEMS, vit_model.REPRESENTATIONS))
 
 

@@ -63,7 +63,7 @@ def train(
     explained = partial(device_errors.explained, settings.BATCH_SIZE, images_at_once)
     # What a checkpoint holds need not be read from the run that training began with.
     begins_anew = folder is None or not folder.has_checkpoint
-    with explained():
+    with explained(watch=has_gpu()):
         objective = build_objective(settings) if build_objective else CLASSIFICATION
         run = prepare(build_model, settings, dataset, objective, begins_anew)
     if folder is not None:
