@@ -6,6 +6,8 @@ from typing import Sequence
 
 import numpy as np
 
+from backend.plain_text import is_name
+
 # Upper limit for the pixels of a data set in memory, whatever a file claims to hold.
 MAX_DATA_BYTES = 8 * 2**30
 
@@ -69,7 +71,7 @@ def _checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
     names = tuple(str(name) for name in names)
     for name in names:
         # Names are printed on terminals and in reports.
-        if not name.isprintable() or not name:
+        if not is_name(name):
             raise ValueError(f"class name {name!r} is empty or has unprintable characters")
     if len(set(names)) < len(names):
         raise ValueError("class_names has a name twice")

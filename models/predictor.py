@@ -30,6 +30,7 @@ class Predictor:
         self.batch_size = batch_size
         self.passes_at_once = passes_at_once or most_passes_at_once(batch_size)
         self.graph = tf.function(self.logits, autograph=False)
+        self.graph_of_one = tf.function(self.logits_of_one, autograph=False)
 
     def logits(self, images) -> tf.Tensor:
         """Return the logits of a whole batch, float32 (batch_size, classes)."""
@@ -37,6 +38,10 @@ class Predictor:
             return self.model(images, training=False)
         pieces = tf.split(images, self.passes_at_once)
         return tf.concat([self.model(piece, training=False) for piece in pieces], axis=0)
+
+    def logits_of_one(self, image) -> tf.Tensor:
+        """Return the logits of a single image, float32 (1, classes)."""
+        return self.model(image, training=False)
 
     def __call__(self, images: np.ndarray, weights: Sequence | None = None) -> np.ndarray:
         """Return the logits of images, float32 (count, classes).
@@ -58,6 +63,9 @@ class Predictor:
 
     def _batch(self, images: np.ndarray, first: int) -> np.ndarray:
         batch = images[first : first + self.batch_size]
+        # One picture answers many times sooner alone than in a batch.
+        if len(images) == 1:
+            return self.graph_of_one(tf.constant(batch)).numpy()
         missing = self.batch_size - len(batch)
         # Always the same shape: a new one would be traced again, and compiled again by DirectML.
         padded = np.concatenate([batch, np.zeros((missing,) + batch.shape[1:], batch.dtype)])

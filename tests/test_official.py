@@ -12,11 +12,14 @@ import tarfile
 import numpy as np
 import pytest
 
+import train_cifar10
 from backend.runtime import keras
 from datasets import official
 from datasets.catalogue import NAMED_DATASETS
 from datasets.dataset import load_dataset
 from tests.helpers import saved_npz, small_arrays
+from training.settings import settings_from
+from training.train import shortened
 
 
 def test_official_names_come_with_a_file_of_that_name(tmp_path):
@@ -145,3 +148,43 @@ def test_the_official_class_names_are_complete():
     for name, count in (("cifar10", 10), ("cifar100", 100), ("mnist", 10)):
         class_names = NAMED_DATASETS[name].class_names
         assert len(set(class_names)) == count and list(class_names) == sorted(class_names)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_an_archive_that_lies_in_the_data_dir_is_read(tmp_path, monkeypatch, name):
+    content, images = cifar_archive()
+    row = NAMED_DATASETS[name]._replace(sha256=hashlib.sha256(content).hexdigest())
+    row = row._replace(class_names=tuple("abcdefghij"))
+    monkeypatch.setitem(NAMED_DATASETS, name, row)
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: pytest.fail("was downloaded"))
+    path = tmp_path / row.url.rsplit("/", 1)[-1]
+    path.write_bytes(content)
+    dataset = load_dataset(name, data_dir=str(tmp_path))
+    assert dataset.name == name and len(dataset.x_train) == 20 and not dataset.is_stand_in
+    path.write_bytes(content + b" ")
+    with pytest.raises(ValueError, match=f"{path.name}: SHA-256 is"):
+        load_dataset(name, data_dir=str(tmp_path))
+
+
+def test_a_folder_without_pictures_does_not_hide_an_official_data_set(tmp_path, cached):
+    (tmp_path / "mnist" / "raw").mkdir(parents=True)
+    (tmp_path / "mnist" / "raw" / "train-images-idx3-ubyte").write_bytes(b"0")
+    buffer = io.BytesIO()
+    np.savez(buffer, **small_arrays(classes=10, shape=(28, 28)))
+    cached("mnist", buffer.getvalue())
+    assert load_dataset("mnist", data_dir=str(tmp_path)).image_shape == (28, 28, 1)
+
+
+def test_a_stand_in_says_where_data_was_looked_for_and_trains_shortly(tmp_path, monkeypatch):
+    def offline(*arguments, **options):
+        raise Exception("no route to host")
+
+    monkeypatch.setattr(keras.utils, "get_file", offline)
+    dataset = load_dataset("cifar10", data_dir=str(tmp_path), images_per_class=2)
+    for words in (str(tmp_path), "cifar10.npz", "cifar-10-python.tar.gz", "DATA_DIR"):
+        assert words in dataset.notes[0]
+    settings = settings_from(vars(train_cifar10), [])
+    short = shortened(settings, dataset)
+    assert settings.EPOCHS == 3 and "EPOCHS is 3 for it, not 100" in short.notes[-1]
+    settings = settings_from(vars(train_cifar10), ["--epochs", "7"])
+    assert shortened(settings, dataset) is dataset and settings.EPOCHS == 7

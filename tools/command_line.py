@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import os
 import sys
 
 from backend import environment
+from backend.plain_text import fitting, one_line
 
 
 def tool_parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -38,5 +41,33 @@ def dataset_of(finished, data_dir: str):
     """Return the data set of a finished run; what is to be known of it goes to standard error."""
     dataset = finished.dataset(data_dir)
     for note in dataset.notes:
-        sys.stderr.write(f"note: {note}\n")
+        sys.stderr.write(fitting(f"note: {one_line(note)}\n", sys.stderr.encoding))
     return dataset
+
+
+def say(lines: list[str]) -> None:
+    """Print lines, with what a name or the terminal does not allow as code points."""
+    for line in lines:
+        print(fitting(one_line(line), sys.stdout.encoding), flush=True)
+
+
+def picture_paths(arguments: list[str]) -> list[str]:
+    """Return the pictures that arguments mean: files, folders with all in them, and patterns.
+
+    Windows leaves patterns such as *.png to the program. What means nothing stays, to be told.
+    """
+    from datasets.pictures import EXTENSIONS
+
+    paths = []
+    for argument in arguments:
+        found = [argument]
+        if not os.path.exists(argument) and glob.has_magic(argument):
+            found = sorted(glob.glob(argument, recursive=True)) or found
+        for path in found:
+            if os.path.isdir(path):
+                inside = os.path.join(glob.escape(path), "**", "*")
+                files = sorted(glob.glob(inside, recursive=True))
+                paths += [file for file in files if file.lower().endswith(EXTENSIONS)] or [path]
+            else:
+                paths.append(path)
+    return list(dict.fromkeys(paths))

@@ -1,6 +1,7 @@
 """What a trained model predicts for pictures.
 
     python -m tools.predict RUN_DIR cat.png ship.jpg     the most probable classes of each picture
+    python -m tools.predict RUN_DIR FOLDER --output answers.csv     the same for all in a folder
     python -m tools.predict RUN_DIR --samples 16         a grid of test images: RUN_DIR/samples.png
 
 RUN_DIR is a run's folder, or a folder of runs: then the newest finished one.
@@ -8,8 +9,11 @@ RUN_DIR is a run's folder, or a folder of runs: then the newest finished one.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
+import sys
 from typing import Sequence
 
 import numpy as np
@@ -17,7 +21,8 @@ import numpy as np
 from datasets.pictures import read_picture
 from datasets.random_streams import random_stream
 from reports.figures import GREEN, WRONG, new_figure, plain, save_png, show_image
-from tools.command_line import dataset_of, finished_run, tool_parser
+from storage.files import write_json, write_text
+from tools.command_line import dataset_of, finished_run, picture_paths, say, tool_parser
 from training.script import run
 
 SHOWN_CLASSES = 5
@@ -88,12 +93,49 @@ def sample_grid(
     return figure
 
 
-def answers_for_pictures(finished, paths: Sequence[str]) -> list[str]:
-    """Return notes on pictures that could not be read, and an answer for each of the others."""
-    pictures, read, lines = read_pictures(paths, finished.image_shape, finished.white)
-    for path, probabilities in zip(read, finished.probabilities(pictures)):
-        lines.append(f"{path}: {answer(probabilities, finished.class_names)}")
-    return lines
+def answers_for_pictures(finished, paths: Sequence[str], output: str = "") -> tuple[list, list]:
+    """Return an answer for each picture, and notes on those that could not be read.
+
+    output: the .csv or .json file that the answers are also written to.
+    """
+    pictures, read, notes = read_pictures(paths, finished.image_shape, finished.white)
+    all_probabilities = finished.probabilities(pictures)
+    answers = [
+        f"{path}: {answer(probabilities, finished.class_names)}"
+        for path, probabilities in zip(read, all_probabilities)
+    ]
+    if output:
+        write_answers(output, read, all_probabilities, finished.class_names)
+    return answers, notes
+
+
+def write_answers(
+    output: str, paths: Sequence[str], probabilities: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Write the SHOWN_CLASSES most probable classes of each picture as .csv or .json.
+
+    probabilities are (pictures, classes). Raises ValueError for another ending.
+    """
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN_CLASSES]
+    rows = [
+        [(class_names[i], float(row[i])) for i in order] for row, order in zip(probabilities, best)
+    ]
+    if output.endswith(".json"):
+        answers = [
+            {"picture": path, "classes": [{"name": n, "probability": p} for n, p in row]}
+            for path, row in zip(paths, rows)
+        ]
+        write_json(output, answers)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ranks = range(1, best.shape[1] + 1)
+    writer.writerow(
+        ["picture"] + [f"{word}_{n}" for n in ranks for word in ("class", "probability")]
+    )
+    for path, row in zip(paths, rows):
+        writer.writerow([path] + [value for pair in row for value in pair])
+    write_text(output, text.getvalue())
 
 
 def answers_for_samples(finished, dataset, count: int, seed: int) -> list[str]:
@@ -113,9 +155,18 @@ def answers_for_samples(finished, dataset, count: int, seed: int) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> list[str]:
     """Run the command line; return the lines printed."""
+    answers, notes = answers_and_notes(argv)
+    return answers + notes
+
+
+def answers_and_notes(argv: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
+    """Run the command line; return the answers and what could not be read, both printed."""
     parser = tool_parser("predict", __doc__)
     parser.add_argument("run", metavar="RUN_DIR", help="a run, or a folder of runs: the newest")
-    parser.add_argument("pictures", metavar="IMAGE", nargs="*", help="pictures to classify")
+    parser.add_argument(
+        "pictures", metavar="IMAGE", nargs="*", help="pictures, folders or patterns to classify"
+    )
+    parser.add_argument("--output", default="", help="also write the answers: a .csv or .json file")
     parser.add_argument("--samples", type=int, default=0, help="draw this many test images")
     parser.add_argument("--seed", type=int, default=0, help="which test images (default: 0)")
     arguments = parser.parse_args(argv)
@@ -125,15 +176,25 @@ def main(argv: Sequence[str] | None = None) -> list[str]:
         raise ValueError(f"--samples is {arguments.samples}: it must be at least 1.")
     if not 0 <= arguments.seed < 2**32:
         raise ValueError(f"--seed is {arguments.seed}: it must be from 0 to {2**32 - 1}.")
+    if arguments.output and not arguments.output.endswith((".csv", ".json")):
+        raise ValueError(f"--output is {arguments.output}: it must end in .csv or .json.")
     finished = finished_run(arguments.run)
+    notes = []
     if arguments.pictures:
-        lines = answers_for_pictures(finished, arguments.pictures)
+        paths = picture_paths(arguments.pictures)
+        answers, notes = answers_for_pictures(finished, paths, arguments.output)
     else:
         dataset = dataset_of(finished, arguments.data_dir)
-        lines = answers_for_samples(finished, dataset, arguments.samples, arguments.seed)
-    print("\n".join(lines))
-    return lines
+        answers = answers_for_samples(finished, dataset, arguments.samples, arguments.seed)
+    say(answers + notes)
+    return answers, notes
+
+
+def command() -> None:
+    """Run the command line; exit code 1 when a picture could not be read."""
+    if answers_and_notes()[1]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(command)

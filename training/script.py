@@ -18,7 +18,8 @@ from typing import Any, Callable, Sequence
 
 from backend.device_errors import DeviceProblem
 from backend.environment import preflight, select_adapter
-from training.settings import Settings, one_line, settings_from
+from backend.plain_text import fitting, one_line
+from training.settings import Settings, settings_from
 
 
 def train_script(script: dict[str, Any], argv: Sequence[str] | None = None) -> Path:
@@ -57,7 +58,8 @@ def run(main: Callable[[], Any]) -> None:
     try:
         main()
     except (ValueError, OSError) as problem:
-        sys.stderr.write(f"error: {one_line(problem)}\n")
+        line = fitting(one_line(problem), sys.stderr.encoding)
+        sys.stderr.write(f"error: {line}\n")
         sys.exit(2)
     except DeviceProblem as problem:
         sys.stderr.write(f"error: {problem}\n")

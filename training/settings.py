@@ -15,6 +15,7 @@ import tokenize
 import types
 from typing import Any, NamedTuple, Sequence
 
+from backend.plain_text import one_line
 from storage.files import same_form
 from storage.run_folder import NEWEST
 from training import default_settings, optional_settings
@@ -241,12 +242,6 @@ def merge_saved_settings(settings: Settings, saved: dict[str, Any], folder: str)
         )
     check_ranges(settings)
     return settings
-
-
-def one_line(message: Any) -> str:
-    """Return a message without line breaks."""
-    # Values that users gave are part of messages, and may hold anything.
-    return " ".join(str(message).split())
 
 
 class _OneLineParser(argparse.ArgumentParser):
