@@ -147,7 +147,8 @@ def main(mode: str, folder: str) -> None:
 
     found = {"device": device_name(), "has_gpu": has_gpu(), "errors": {}, "refused": []}
     for name, (script, flags) in SELECTIONS.items():
-        if "mixed-precision" in flags and not hasattr(keras, "mixed_precision"):
+        offered = hasattr(getattr(keras, "mixed_precision", None), "set_global_policy")
+        if "mixed-precision" in flags and not offered:
             found["refused"].append(name)
             continue
         path = os.path.join(folder, name + ".npz")

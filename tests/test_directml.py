@@ -36,13 +36,13 @@ FLAGS = SMALL_MODEL + [
 ]
 
 
-def on_device(command, **options):
-    """Run a command with the DirectML device; options are those of directml_device."""
+def on_device(command, folder=ROOT, **options):
+    """Run a command in a folder with the DirectML device; options are those of directml_device."""
     variables = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONPATH=str(ROOT))
     variables.update(directml_device.environment(**options))
     return subprocess.run(
         [str(word) for word in command],
-        cwd=str(ROOT),
+        cwd=str(folder),
         env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -105,7 +105,7 @@ def weights_of(folder):
         return [np.asarray(item) for item in found]
 
 
-def test_a_training_finishes_and_its_run_can_be_looked_at(finished):
+def test_a_training_finishes_and_its_run_can_be_looked_at(finished, tmp_path):
     results = finished.read_results()
     assert results["device"] == DEVICE and results["epochs"] == 3
     assert finished.is_complete and len(finished.read_history()) == 3
@@ -115,7 +115,8 @@ def test_a_training_finishes_and_its_run_can_be_looked_at(finished):
         ("compare", [finished.path], "compar"),
     ):
         command = [sys.executable, "-m", f"tools.{tool}", finished.path, *flags]
-        found = on_device(command)
+        # The comparison is written where the command is given.
+        found = on_device(command, tmp_path)
         assert found.returncode == 0, tool + found.stderr[-2000:]
         assert written in found.stdout, tool
 
