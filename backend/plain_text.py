@@ -16,6 +16,11 @@ def is_name(text: str) -> bool:
 
 
 def one_line(text: object, longest: int = LONGEST) -> str:
+    """Return `shown` text with single spaces."""
+    return " ".join(shown(text, longest).split())
+
+
+def shown(text: object, longest: int = LONGEST) -> str:
     """Return a text as one line that does nothing to a terminal, and is not endless.
 
     Line breaks become spaces, controls and characters that turn the text around their code points;
@@ -25,8 +30,7 @@ def one_line(text: object, longest: int = LONGEST) -> str:
     if len(text) > longest:
         left_out = len(text) - longest
         text = f"{text[: longest // 2]} ... ({left_out:,} characters) ... {text[-longest // 2 :]}"
-    shown = (c if _is_shown(c) or c.isspace() else _escaped(c) for c in text)
-    return " ".join("".join(shown).split())
+    return "".join(_without_effect(character) for character in text)
 
 
 def fitting(text: str, encoding: str | None) -> str:
@@ -39,7 +43,11 @@ def _is_shown(character: str) -> bool:
     return character.isprintable() or character in _PARTS_OF_NAMES
 
 
-def _escaped(character: str) -> str:
+def _without_effect(character: str) -> str:
+    if _is_shown(character):
+        return character
+    if character.isspace():
+        return " "
     # Half a pair of a name that is no Unicode has no other form.
     if unicodedata.category(character) == "Cs":
         return f"\\u{ord(character):04x}"

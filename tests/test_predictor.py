@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from backend import micro_batches
+from backend.runtime import tf
 from models.predictor import Predictor
 from tests.helpers import small_model, some_images
 
@@ -39,3 +40,17 @@ def test_a_batch_has_one_pass_on_a_gpu_and_else_one_per_core(monkeypatch, gpu, c
     monkeypatch.setattr(micro_batches, "has_gpu", lambda: gpu)
     monkeypatch.setattr(micro_batches, "cpu_cores", lambda: cores)
     assert Predictor(small_model()).passes_at_once == passes
+
+
+def test_one_picture_is_predicted_alone_and_alike():
+    run_shapes = []
+
+    class Model:
+        def __call__(self, images, training):
+            run_shapes.append(images.shape[0])
+            return tf.reduce_mean(tf.cast(images, tf.float32), axis=[1, 2])
+
+    predict = Predictor(Model(), batch_size=12, passes_at_once=1)
+    images = np.random.RandomState(0).randint(0, 256, (5, 4, 4, 3)).astype(np.uint8)
+    np.testing.assert_allclose(predict(images[3:4])[0], predict(images)[3], rtol=1e-6)
+    assert run_shapes == [1, 12]

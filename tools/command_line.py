@@ -8,7 +8,7 @@ import os
 import sys
 
 from backend import environment
-from backend.plain_text import fitting, one_line
+from backend.plain_text import fitting, one_line, shown
 
 
 def tool_parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def dataset_of(finished, data_dir: str):
 def say(lines: list[str]) -> None:
     """Print lines, with what a name or the terminal does not allow as code points."""
     for line in lines:
-        print(fitting(one_line(line), sys.stdout.encoding), flush=True)
+        print(fitting(shown(line), sys.stdout.encoding), flush=True)
 
 
 def picture_paths(arguments: list[str]) -> list[str]:
