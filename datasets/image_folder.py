@@ -200,7 +200,7 @@ def list_image_folder(directory: str) -> ImageFolder:
         notes += _loose_note(root, directory)
     for name in aside:
         if name not in used.values():
-            notes.append(_unused_note(os.path.join(root, name), name in parts))
+            notes.append(_unused_note(os.path.join(root, name), name in parts, class_names))
     return ImageFolder(class_names, class_directory, found, ignored, notes)
 
 
@@ -315,8 +315,8 @@ def _loose_note(directory: str, root: str) -> list[str]:
     return [f"{len(loose):,} images {beside}beside the class folders are not used: {loose[0]}, ..."]
 
 
-def _unused_note(directory: str, is_part: bool) -> str:
-    is_unlabelled = is_part and len(_subfolders(directory)) < 2
+def _unused_note(directory: str, is_part: bool, class_names: Sequence[str]) -> str:
+    is_unlabelled = is_part and not set(_subfolders(directory)) & set(class_names)
     why = ": unlabelled, without class folders" if is_unlabelled else ""
     return f"the folder {_counted(directory)} is not used{why}"
 

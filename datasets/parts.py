@@ -23,7 +23,9 @@ _KINDS = {
     for name in names.split()
 }
 # What is said beside the name of a part, and is glued to it at times: testset, trainimages.
-_FILLERS = "set sets data dataset folder files images imgs image img labels samples".split()
+_FILLERS = (
+    "set sets data dataset folder files images imgs image img labels samples public private raw"
+).split()
 SPLITS = ("train", "validation", "test")
 
 

@@ -256,6 +256,7 @@ def test_parts_of_a_data_set_are_not_taken_for_classes(tmp_path, spelling, kinds
         "HAM_images_part_1 HAM_images_part_2",
         "seg_train seg_test seg_pred",
         "train unlabeled",
+        "public_test private_test train",
     ],
 )
 def test_other_parts_are_not_taken_for_classes_either(tmp_path, names):
