@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
@@ -55,6 +56,84 @@ def confusion_matrix(
     cells = labels.astype(np.int64) * number_of_classes + predictions.astype(np.int64)
     matrix = np.bincount(cells, minlength=number_of_classes**2)
     return matrix.reshape(number_of_classes, number_of_classes)
+
+
+class ClassScores(NamedTuple):
+    """How well one class is recognised, from shares in 0..1; NaN where a share is one of nothing.
+
+    precision is the share of the `predicted` images that are of this class, recall the share of its
+    `images` that are predicted as it, and F1 their harmonic mean.
+    """
+
+    images: int
+    predicted: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Balance(NamedTuple):
+    """What an accuracy means where some classes are larger than others.
+
+    majority_class, of which majority_share of all images are, is what a model could always answer.
+    balanced_accuracy is the mean recall and macro_f1 the mean F1: every class counts alike, but for
+    those without a test image (in macro_f1, and without a prediction).
+    """
+
+    majority_class: int
+    majority_share: float
+    balanced_accuracy: float
+    macro_f1: float
+
+
+def class_scores(matrix: np.ndarray) -> list[ClassScores]:
+    """Return the scores of each class, from a confusion matrix (true, predicted) of counts."""
+    scores = []
+    for images, predicted, correct in zip(matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)):
+        scores.append(
+            ClassScores(
+                int(images),
+                int(predicted),
+                _share(correct, predicted),
+                _share(correct, images),
+                _share(2 * correct, images + predicted),
+            )
+        )
+    return scores
+
+
+def balance(matrix: np.ndarray) -> Balance:
+    """Return the scores in which classes count alike, from a confusion matrix of counts."""
+    scores, images = class_scores(matrix), matrix.sum(axis=1)
+    largest = int(images.argmax())
+    return Balance(
+        largest,
+        _share(images[largest], images.sum()),
+        _mean([each.recall for each in scores]),
+        _mean([each.f1 for each in scores]),
+    )
+
+
+def scores_for_json(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return the balance of a confusion matrix and the scores of its classes; None for NaN."""
+    values = dict(balance(matrix)._asdict(), classes=[])
+    values["majority_class"] = class_names[values["majority_class"]]
+    for name, each in zip(class_names, class_scores(matrix)):
+        scores = {
+            key: None if math.isnan(value) else value for key, value in each._asdict().items()
+        }
+        values["classes"].append(dict(name=name, **scores))
+    return values
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else math.nan
+
+
+def _mean(shares: Sequence[float]) -> float:
+    """Return the mean of those that are numbers; NaN where none is."""
+    numbers = [share for share in shares if not math.isnan(share)]
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
 def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:

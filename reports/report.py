@@ -29,6 +29,8 @@ from reports.figures import (
     set_title,
 )
 from reports.metrics import (
+    balance,
+    class_scores,
     confusion_matrix,
     most_confident_mistakes,
     most_confused_pairs,
@@ -199,9 +201,25 @@ def mistakes(
     ]
 
 
-def _short(commit: str) -> str:
+def short_commit(commit: str) -> str:
     """Return the start of a commit, with the + of one that had uncommitted changes."""
     return commit[:12] + ("+" if len(commit) > 12 and commit.endswith("+") else "")
+
+
+def _not_repeatable(settings: Mapping[str, Any]) -> list[str]:
+    """Return, as sentences, what another run of the same command may do differently."""
+    sentences = []
+    if to_float(settings.get("TIME_LIMIT_MINUTES")) > 0:
+        sentences.append(
+            f"Under its time limit of {to_float(settings['TIME_LIMIT_MINUTES']):g} minutes the "
+            "learning rate and the end follow the clock: the steps, and so the weights, cannot be "
+            "repeated exactly, not even on this machine."
+        )
+    if str(settings.get("git_commit") or "").endswith("+"):
+        sentences.append(
+            "Files differed from the commit (+): what was edited besides constants is not recorded."
+        )
+    return sentences
 
 
 def _check(images, labels, probabilities, class_names) -> None:
@@ -241,7 +259,7 @@ def write_report(
     """Write run_dir/report.html and return its path.
 
     Args:
-      settings: name to value of every constant, plus command and git_commit.
+      settings: name to value of every constant, plus command, changed_constants and git_commit.
       results: as in results.json; rates are shares in 0..1, times are minutes.
       history: as `read_history` returns it; numbers may be NaN, columns may be missing.
       images: test images, uint8, shape (images, height, width, 1 or 3).
@@ -260,6 +278,7 @@ def write_report(
     folder = run_dir.resolve()
     matrix = confusion_matrix(labels, probabilities.argmax(axis=-1), len(class_names))
     correct, total = int(np.trace(matrix)), len(labels)
+    overall = balance(matrix)
     accuracy = to_float(results.get("test_accuracy"))
     note = "stand-in data" if results.get("stand_in") else ""
     shown = most_confident_mistakes(labels, probabilities)
@@ -269,7 +288,8 @@ def write_report(
         run_name=f"{folder.parent.name} / {folder.name}",
         data_name=note or results.get("dataset"),
         settings=settings,
-        commit=_short(str(settings.get("git_commit") or DASH)),
+        not_repeatable=_not_repeatable(settings),
+        commit=short_commit(str(settings.get("git_commit") or DASH)),
         results=results,
         accuracy=accuracy,
         correct=correct,
@@ -279,7 +299,10 @@ def write_report(
         # Two passes over the test set may round a few near-ties differently, not more.
         contradicts=abs(accuracy - correct / total) > 0.002 + 1 / total,
         curves=curve_figures(history, to_float(results.get("best_epoch")), note),
+        balance=overall,
+        majority_name=class_names[overall.majority_class],
         classes=class_accuracies(matrix, class_names),
+        scores=list(zip(class_names, class_scores(matrix))),
         few_classes=len(class_names) <= NAMED_CLASSES,
         matrix=matrix_figure(matrix, class_names, note),
         wide_matrix=is_wide(len(class_names)),

@@ -14,7 +14,6 @@ import math
 import os
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -114,6 +113,20 @@ class RunFolder:
         """Whether nothing is left to do: a run killed while it wrote its report is not complete."""
         return self.has_results and _is_file(self.report_html)
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a process is training here, as far as locks tell."""
+        try:
+            file = open(str(self.path / "lock"))
+        except OSError:
+            return False
+        with file:
+            try:
+                _lock(file)
+            except OSError as problem:
+                return _is_taken(problem)
+        return False
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process alone; ValueError when another process has it.
@@ -130,7 +143,7 @@ class RunFolder:
             try:
                 _lock(file)
             except OSError as problem:
-                if problem.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                if _is_taken(problem):
                     raise ValueError(
                         f"{self} is in use by another run: wait for it, or stop it."
                     ) from None
@@ -142,7 +155,8 @@ class RunFolder:
     def write_settings(
         self,
         script: str,
-        program: str,
+        command: str,
+        changed_constants: dict[str, Any] | None,
         constants: dict[str, Any],
         defaults: dict[str, Any],
         model: dict[str, Any],
@@ -153,14 +167,17 @@ class RunFolder:
     ) -> None:
         """Write settings.json: all that is needed to repeat the run or to rebuild its model.
 
-        program is the command without flags; model is {"builder": name, "arguments": {...},
-        "class_names": [...]}; dataset holds its facts (classes, shape, mean, std); versions are
-        those of Python and its packages; checksums are those of the images and labels of every
-        part, white is the value of pictures of more than 8 bits that became white.
+        command is what repeats the run; changed_constants are those that differ from the project's
+        own, None where these are not known; defaults are the constants of the script as it stood,
+        without flags; model is {"builder": name, "arguments": {...}, "class_names": [...]}; dataset
+        holds its facts (classes, shape, mean, std); versions are those of Python and its packages;
+        checksums are those of the images and labels of every part, white is the value of pictures
+        of more than 8 bits that became white.
         """
         content = {
             "script": script,
-            "command": " ".join([program] + [quoted(word) for word in sys.argv[1:]]),
+            "command": command,
+            "changed_constants": changed_constants,
             "constants": constants,
             "defaults": defaults,
             "model": model,
@@ -341,6 +358,19 @@ def git_commit() -> str:
         return ""
 
 
+def committed_text(path: str) -> str | None:
+    """Return a file of this code as it is in the commit; None where git does not know it."""
+    try:
+        text = subprocess.check_output(
+            ["git", "show", f"HEAD:./{os.path.basename(path)}"],
+            cwd=os.path.dirname(os.path.abspath(path)),
+            stderr=subprocess.DEVNULL,
+        )
+        return text.decode("utf-8")
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
+        return None
+
+
 def program_from_anywhere(program: str) -> str:
     """Return a command such as "python train_cifar10.py" so that it works in any folder."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -361,6 +391,11 @@ def quoted(word: str) -> str:
 def _is_file(path: Path) -> bool:
     # Not Path.is_file, which fails on a name that is too long.
     return os.path.isfile(str(path))
+
+
+def _is_taken(problem: OSError) -> bool:
+    """Return whether a lock failed because another process has it."""
+    return problem.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 def _lock(file) -> None:

@@ -37,6 +37,8 @@ SELECTIONS = [
     "--augmentations cutmix --label-smoothing 0.1",
     "--gradient-clip-norm 1",
     "--ema-decay 0.99",
+    "--class-weights balanced",
+    "--class-weights balanced --augmentations mixup",
     "--dropout-rate 0.1",
     "--dropout-rate 0.1 --head-dropout-rate 0 --stochastic-depth-rate 0",
     "--head-dropout-rate 0 --stochastic-depth-rate 0",

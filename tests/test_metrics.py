@@ -74,3 +74,48 @@ def test_mistakes_are_wrong_and_sorted_by_confidence():
     assert (np.diff(confidences[found]) <= 0).all()
     others = np.setdiff1d(np.flatnonzero(wrong), found)
     assert confidences[others].max() <= confidences[found].min()
+
+
+# 190 of one class and 10 of another, all taken for the first one.
+IGNORED = np.array([[190, 0], [10, 0]])
+
+
+def test_a_model_that_ignores_a_rare_class_has_half_of_the_balanced_accuracy():
+    assert metrics.balance(IGNORED) == (0, 0.95, 0.5, pytest.approx(0.5 * 380 / 390))
+    common, rare = metrics.class_scores(IGNORED)
+    assert common[:4] == (190, 200, 0.95, 1.0)
+    assert rare[:2] == (10, 0) and np.isnan(rare.precision) and rare[3:] == (0, 0)
+
+
+def test_scores_are_those_of_their_definitions():
+    random = np.random.RandomState(0)
+    labels, predictions = random.randint(0, 4, (2, 300))
+    matrix = metrics.confusion_matrix(labels, predictions, 4)
+    for c, scores in enumerate(metrics.class_scores(matrix)):
+        precision = (labels[predictions == c] == c).mean()
+        recall = (predictions[labels == c] == c).mean()
+        harmonic = 2 / (1 / precision + 1 / recall)
+        assert scores[2:] == (
+            pytest.approx(precision),
+            pytest.approx(recall),
+            pytest.approx(harmonic),
+        )
+    overall = metrics.balance(matrix)
+    recalls = [each.recall for each in metrics.class_scores(matrix)]
+    assert overall.balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert overall.majority_share == max(np.bincount(labels)) / 300
+
+
+def test_a_class_without_test_images_counts_in_no_mean_and_is_null_in_json():
+    matrix = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    assert metrics.balance(matrix).balanced_accuracy == pytest.approx((0.75 + 1) / 2)
+    values = metrics.scores_for_json(matrix, ["a", "b", "c"])
+    assert values["majority_class"] == "a" and values["majority_share"] == 0.5
+    assert values["classes"][2] == {
+        "name": "c",
+        "images": 0,
+        "predicted": 0,
+        "precision": None,
+        "recall": None,
+        "f1": None,
+    }

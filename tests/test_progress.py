@@ -50,6 +50,15 @@ def test_an_epoch_becomes_a_row_of_means():
     assert progress.seconds == 10.0 and progress.seconds_left == pytest.approx(20.0)
 
 
+def test_a_score_chooses_the_best_epoch_instead_of_the_accuracy():
+    progress = progress_of()
+    assert progress.end_epoch(0.9, 1.0, 1.5, 1.0, score=0.5)
+    assert progress.end_epoch(0.8, 1.0, 1.5, 1.0, score=0.7)
+    assert not progress.end_epoch(0.95, 1.0, 1.5, 1.0, score=0.6)
+    assert progress.best_epoch == 2
+    assert [row["validation_accuracy"] for row in progress.history] == [0.9, 0.8, 0.95]
+
+
 def test_the_first_of_equal_epochs_is_the_best():
     progress = progress_of()
     assert [train_epoch(progress, accuracy) for accuracy in (0.3, 0.5, 0.5, 0.4, 0.6)] == [

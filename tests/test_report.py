@@ -169,6 +169,32 @@ def test_page_is_self_contained_and_says_what_was_measured(tmp_path):
     assert "Stand-in" not in page.text and "notice" not in [a.get("class") for _, a in page.tags]
 
 
+def test_a_headline_stands_beside_what_the_largest_class_alone_would_give(tmp_path):
+    run = make_run(classes=2)
+    run["labels"] = np.repeat([0, 1], [190, 10])
+    run["probabilities"] = np.tile(np.array([0.9, 0.1], np.float32), (200, 1))
+    run["results"].update(test_accuracy=0.95, training_images=54321)
+    page = write(tmp_path, **run)
+    text = " ".join(page.text.split())
+    assert "Always answering name0: 95.00 %" in text
+    assert "balanced accuracy 50.00 % · macro F1 48.72 %" in text
+    assert "Training images54,321" in text and "top-5" not in text
+    # Of a class that is never predicted there is no precision.
+    assert "<td>name1</td><td>10</td><td>–</td>" in page.source
+
+
+def test_what_cannot_be_repeated_is_said(tmp_path):
+    run = make_run()
+    run["settings"].update(
+        TIME_LIMIT_MINUTES=10.0, git_commit="0123456789ab+", changed_constants={"SEED": 3}
+    )
+    text = write(tmp_path, **run).text
+    assert "time limit of 10 minutes" in text and "cannot be repeated exactly" in text
+    assert "0123456789ab+" in text and "is not recorded" in text and "by flag or by edit" in text
+    text = write(tmp_path, **make_run()).text
+    assert "time limit" not in text and "by edit" not in text and "--settings" not in text
+
+
 def test_stand_in_is_said_in_banner_headline_title_and_every_figure(tmp_path):
     run = make_run()
     run["results"]["stand_in"] = True

@@ -57,6 +57,7 @@ def test_the_results_hold_what_is_promised(finished):
     results = read(finished, "results.json")
     assert set(results) >= set(
         "dataset test_accuracy test_top5_accuracy test_loss parameters epochs images_seen "
+        "majority_class majority_share balanced_accuracy macro_f1 classes training_images "
         "train_minutes images_per_second device runtime seed finished".split()
     )
     assert results["dataset"] == "synthetic"

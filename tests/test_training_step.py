@@ -9,7 +9,7 @@ from backend.runtime import keras, tf
 from models.predictor import Predictor, softmax
 from reports.metrics import accuracy_and_loss
 from tests.helpers import BATCH, LABELS, batch, new_step, small_model
-from training.step import cross_entropy
+from training.step import class_weights_for, cross_entropy
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -32,6 +32,26 @@ def test_soft_labels_and_smoothing_are_one_cross_entropy():
     smoothed = cross_entropy(labels, logits, label_smoothing=0.1).numpy()
     uniform = -np.log(softmax(logits.numpy())).mean(axis=1)
     np.testing.assert_allclose(smoothed, 0.9 * sparse + 0.1 * uniform, rtol=1e-5)
+
+
+def test_balanced_classes_weigh_alike_in_sum_and_one_on_average():
+    labels = np.repeat([0, 2], [190, 10])
+    weights = class_weights_for("balanced", labels, 3)
+    # A class without images has a weight too, which nothing multiplies.
+    assert weights == [200 / 380, 1.0, 10.0]
+    assert np.take(weights, labels).mean() == pytest.approx(1)
+    assert class_weights_for("none", labels, 3) is None
+
+
+def test_the_loss_of_an_image_is_weighed_by_its_class_also_in_soft_labels():
+    model = small_model()
+    weights = np.linspace(0.1, 3, 10)
+    images, labels = batch()
+    losses = cross_entropy(labels, model(images)).numpy()
+    step = new_step(model, "sgd", class_weights=weights.tolist())
+    for given in (labels, tf.one_hot(labels, 10)):
+        loss, _ = step(images, given, step=0, learning_rate=0.0)
+        assert float(loss) == pytest.approx((weights[LABELS] * losses).mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

@@ -11,16 +11,17 @@ from backend import environment
 from backend.plain_text import fitting, one_line, shown
 
 
-def tool_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser for `python -m tools.NAME` that knows --data-dir."""
+def tool_parser(name: str, description: str, needs_data: bool = True) -> argparse.ArgumentParser:
+    """Return a parser for `python -m tools.NAME`, with --data-dir for one that needs data."""
     parser = argparse.ArgumentParser(
         prog=f"python -m tools.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--data-dir", default="", help="where the data set is, if not as in training"
-    )
+    if needs_data:
+        parser.add_argument(
+            "--data-dir", default="", help="where the data set is, if not as in training"
+        )
     return parser
 
 

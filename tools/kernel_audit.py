@@ -24,7 +24,7 @@ from datasets.catalogue import NAMED_DATASETS
 from models.predictor import Predictor
 from training.run import training_step_for
 from training.settings import Settings, settings_from
-from training.step import CLASSIFICATION, TrainingStep
+from training.step import CLASSIFICATION, TrainingStep, class_weights_for
 
 # The bodies of functions, branches and loops are looked into; these only name them.
 _CALLS = set(
@@ -356,7 +356,9 @@ def audit_settings(build_model: partial, settings: Settings, objective=CLASSIFIC
         )
     # As on a GPU: one pass at once, of the whole batch unless the settings say otherwise.
     settings.MICRO_BATCH_SIZE = max(settings.MICRO_BATCH_SIZE, 0)
-    step = training_step_for(model, settings, objective, passes_at_once=1)
+    # As if every class had one image: the graph does not depend on the numbers.
+    weights = class_weights_for(settings.CLASS_WEIGHTS, range(classes), classes)
+    step = training_step_for(model, settings, objective, passes_at_once=1, class_weights=weights)
     return audit_training_step(step, image_shape, classes, mixes_labels(settings.AUGMENTATIONS))
 
 

@@ -121,11 +121,15 @@ def announce(
 
 def conclude(results: dict[str, Any], weights: Path, report: Path) -> None:
     """Print what came out of a run, and where it lies."""
+    classes = len(results["classes"])
+    # Of five classes every answer is among the first five.
+    top5 = f"top-5 {100 * results['test_top5_accuracy']:.2f} %, " if classes > 5 else ""
     banner(
         {
             "test accuracy": f"{100 * results['test_accuracy']:.2f} %   "
-            f"(top-5 {100 * results['test_top5_accuracy']:.2f} %, loss "
-            f"{results['test_loss']:.3f}), weights of epoch {results['best_epoch']}",
+            f"({top5}loss {results['test_loss']:.3f}), weights of epoch {results['best_epoch']}",
+            "balanced": f"{100 * results['balanced_accuracy']:.2f} %, the mean over the classes   "
+            f"(always answering the largest has {100 * results['majority_share']:.2f} %)",
             "trained": f"{results['epochs']} epochs, {results['images_seen']:,} images, "
             f"{results['train_minutes']:.1f} minutes, {results['images_per_second']:,.0f} images/s",
             "weights": str(weights),

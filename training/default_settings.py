@@ -27,6 +27,9 @@ OPTIMIZER = "adam"  # the update rule; adamw has decoupled weight decay, sgd MOM
 LEARNING_RATE = 0.001  # the highest rate of the schedule
 MOMENTUM = 0.9  # of sgd
 WEIGHT_DECAY = 0.0  # of adamw and sgd: share of a weight that rate 1 would remove per step
+CLASS_WEIGHTS = (
+    "none"  # balanced: rare classes weigh more in the loss, in sum as much as large ones
+)
 LABEL_SMOOTHING = 0.0  # probability mass spread over all classes
 GRADIENT_CLIP_NORM = 0.0  # longest gradient, over all variables together; 0 = no limit
 EMA_DECAY = 0.0  # averages the weights over about 1 / (1 - EMA_DECAY) steps; 0 = off

@@ -119,10 +119,18 @@ class Progress:
         self.epoch_seconds += seconds
         self.seconds += seconds
 
-    def end_epoch(self, accuracy: float, top5_accuracy: float, loss: float, seconds: float) -> bool:
+    def end_epoch(
+        self,
+        accuracy: float,
+        top5_accuracy: float,
+        loss: float,
+        seconds: float,
+        score: float | None = None,
+    ) -> bool:
         """Close the epoch with what validation found, and its time; return whether it is the best.
 
-        The time of validation is the run's, but no part of the epoch's speed.
+        The best epoch has the highest score, which is the accuracy where none is given. The time
+        of validation is the run's, but no part of the epoch's speed.
         """
         self.history.append(
             {
@@ -140,10 +148,11 @@ class Progress:
         self.epoch += 1
         self.seconds += seconds
         self.step, self.loss_sum, self.accuracy_sum, self.epoch_seconds = 0, 0.0, 0.0, 0.0
-        is_best = accuracy > self.best_accuracy
+        score = accuracy if score is None else score
+        is_best = score > self.best_accuracy
         if is_best:
-            self.best_accuracy, self.best_epoch = accuracy, self.epoch
-        self.schedule.observe(accuracy)
+            self.best_accuracy, self.best_epoch = score, self.epoch
+        self.schedule.observe(score)
         return is_best
 
     @property

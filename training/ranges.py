@@ -86,6 +86,7 @@ RANGES = {
     "LEARNING_RATE": positive,
     "MOMENTUM": from_0_below_1,
     "WEIGHT_DECAY": at_least(0),
+    "CLASS_WEIGHTS": one_of("none", "balanced"),
     "LABEL_SMOOTHING": from_0_below_1,
     "GRADIENT_CLIP_NORM": at_least(0),
     "EMA_DECAY": from_0_below_1,

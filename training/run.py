@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from training import initial_weights
 from training.progress import Progress
 from training.schedule import LearningRate
 from training.settings import Settings
-from training.step import CLASSIFICATION, TrainingStep
+from training.step import CLASSIFICATION, TrainingStep, class_weights_for
 
 
 @dataclass
@@ -107,7 +107,16 @@ def prepare(
         model=model,
         model_description=model_description,
         dataset_facts=dataset_facts,
-        step=training_step_for(model, settings, objective),
+        step=training_step_for(
+            model,
+            settings,
+            objective,
+            class_weights=class_weights_for(
+                settings.CLASS_WEIGHTS,
+                dataset.y_train[training_indices],
+                dataset.number_of_classes,
+            ),
+        ),
         predict=Predictor(model),
         progress=Progress(
             schedule,
@@ -121,11 +130,16 @@ def prepare(
 
 
 def training_step_for(
-    model: keras.Model, settings: Settings, objective=CLASSIFICATION, passes_at_once: int = 0
+    model: keras.Model,
+    settings: Settings,
+    objective=CLASSIFICATION,
+    passes_at_once: int = 0,
+    class_weights: Sequence[float] | None = None,
 ) -> TrainingStep:
     """Return the training step of a model as the settings describe it.
 
     passes_at_once gradient passes stand in one graph; 0 = as many as suit this device.
+    class_weights, which depend on the data, are those of training.step.class_weights_for.
     """
     passes = gradient_passes(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE)
     return TrainingStep(
@@ -137,6 +151,7 @@ def training_step_for(
         micro_batch_size=passes.images,
         passes_at_once=passes_at_once or passes.at_once,
         label_smoothing=settings.LABEL_SMOOTHING,
+        class_weights=class_weights,
         gradient_clip_norm=settings.GRADIENT_CLIP_NORM,
         ema_decay=settings.EMA_DECAY,
         seed=settings.SEED,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Sequence
 
 from backend.plain_text import one_line
 from storage.files import same_form
-from storage.run_folder import NEWEST
+from storage.run_folder import NEWEST, RunFolder
 from training import default_settings, optional_settings
 from training.ranges import RANGES
 
@@ -49,8 +49,9 @@ class Constant(NamedTuple):
 class Settings(types.SimpleNamespace):
     """The constants of a run, one attribute each, and what is known of the command.
 
-    script is the script's name; program the command without flags; defaults the constants without
-    flags; given the names of those that had a flag.
+    script is the script's name and file its path; program the command without flags; defaults the
+    constants without flags; given the names of those that had a flag; repeated the run whose
+    settings.json the constants come from, if any.
     """
 
     @property
@@ -82,7 +83,7 @@ def read_constants(path: str, values: dict[str, Any]) -> list[Constant]:
     # Where the next statement begins. (Python 3.7 does not know where a statement ends.)
     ends = [node.lineno for node in nodes[1:]] + [source.count("\n") + 2]
     for node, end in zip(nodes, ends):
-        for name in _assigned_names(node):
+        for name in assigned_names(node):
             lines = range(node.lineno, end)
             found = (comments[n][0] for n in lines if n in comments and not comments[n][1])
             group = headings.get(node.lineno - 1, group)
@@ -91,7 +92,7 @@ def read_constants(path: str, values: dict[str, Any]) -> list[Constant]:
     return constants
 
 
-def _assigned_names(node: ast.stmt) -> list[str]:
+def assigned_names(node: ast.stmt) -> list[str]:
     """Return the UPPER_CASE names that a statement assigns to."""
     targets = getattr(node, "targets", [getattr(node, "target", None)])
     if not isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -192,15 +193,59 @@ def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None) -> 
         if constant.group not in groups:
             groups[constant.group] = parser.add_argument_group(constant.group)
         _add_flag(groups[constant.group], constant)
+    parser.add_argument_group("Repetition").add_argument(
+        "--settings",
+        dest="repeated",
+        metavar="FILE",
+        help="the settings.json of a run: all constants as they were there, before other flags",
+    )
     given = vars(parser.parse_args(argv))
+    repeated = given.pop("repeated", "")
     settings = Settings(**{constant.name: constant.value for constant in constants})
     settings.defaults = settings.constants
+    settings.repeated = None
+    if repeated:
+        if "RESUME" in given:
+            raise ValueError(
+                "--settings begins a new run, --resume continues one: give one of them."
+            )
+        settings.repeated = take_constants_of(settings, repeated)
     vars(settings).update(given)
     settings.given = set(given)
     settings.script = name.rsplit(".", 1)[-1]
+    settings.file = file
     settings.program = f"python -m {name}" if "." in name else f"python {name}.py"
     check_ranges(settings)
     return settings
+
+
+def take_constants_of(settings: Settings, settings_json: str) -> RunFolder:
+    """Give settings the constants of a saved run, but for those of the command; return its folder.
+
+    A run that is older than a constant was made as the constant's default makes it. Raises
+    ValueError for a file that is no run's settings.json, and for constants of another script.
+    """
+    folder = RunFolder(os.path.dirname(settings_json))
+    if os.path.basename(settings_json) != folder.settings_json.name:
+        raise ValueError(f"--settings is {settings_json}: give the settings.json of a run.")
+    then = folder.read_settings()["constants"]
+    known = {name: constant.value for name, constant in known_constants().items()}
+    defaults = {constant.name: constant.value for constant in module_constants(default_settings)}
+    then = dict({name: value for name, value in defaults.items() if name not in then}, **then)
+    now = settings.constants
+    for name in sorted(set(now) ^ set(then)):
+        owner = "this script" if name in now else "that run"
+        raise ValueError(f"{settings_json} is of another script: only {owner} has {name}.")
+    for name, value in then.items():
+        example = known.get(name, now[name])
+        value = list(value) if isinstance(value, tuple) else value
+        if not same_form(value, example):
+            raise ValueError(
+                f"{settings_json}: {name} is {value!r}, not {_type_in_words(example)}."
+            )
+        if name not in OF_THE_COMMAND:
+            setattr(settings, name, tuple(value) if isinstance(value, list) else value)
+    return folder
 
 
 def check_ranges(settings: Settings) -> None:

@@ -57,6 +57,22 @@ class Classification:
 CLASSIFICATION = Classification()
 
 
+def class_weights_for(
+    kind: str, labels: Sequence[int], number_of_classes: int
+) -> list[float] | None:
+    """Return what CLASS_WEIGHTS makes an image of each class weigh in the loss; None for "none".
+
+    "balanced": the images of every class among the training labels, class indices (images,), weigh
+    as much in sum, and the mean over all images is 1, so that the learning rate keeps its meaning.
+    Source: G. King and L. Zeng, "Logistic Regression in Rare Events Data", 2001, section 4.2.
+    """
+    if kind == "none":
+        return None
+    counts = np.bincount(labels, minlength=number_of_classes)
+    present = np.count_nonzero(counts)
+    return [len(labels) / (present * count) if count else 1.0 for count in counts.tolist()]
+
+
 class Graph(NamedTuple):
     """A graph that a training step runs: how often per step, and the arguments it takes."""
 
@@ -72,6 +88,8 @@ class TrainingStep:
     With a micro_batch_size the batch passes through the model in pieces whose gradients are added
     up: the same update to rounding, in less memory. (But dropout draws other numbers for other
     pieces, and batch normalisation sees the pieces.)
+    class_weights, if given, are what an image of each class weighs in the loss; an image that is
+    mixed of two classes weighs their mean, in its proportions.
     So many passes_at_once stand in one graph, where TensorFlow runs them side by side.
     A model of mixed_precision needs a loss scale: a step whose gradients overflow changes nothing
     but that scale.
@@ -85,6 +103,7 @@ class TrainingStep:
         micro_batch_size: int = 0,
         passes_at_once: int = 1,
         label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         gradient_clip_norm: float = 0.0,
         ema_decay: float = 0.0,
         seed: int = 0,
@@ -99,6 +118,7 @@ class TrainingStep:
         self.micro_batch_size = micro_batch_size or batch_size
         self.images_at_once = self.micro_batch_size * passes_at_once
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
         self.gradient_clip_norm = gradient_clip_norm
         self.ema_decay = ema_decay
         # Images of a batch and draws are counted on from here.
@@ -199,11 +219,19 @@ class TrainingStep:
             with random_numbers_from(tf.stack([step, self.first_stream + first])):
                 outputs = self.training_model(images, training=True)
             losses = self.objective.losses(labels, outputs, self.label_smoothing)
+            if self.class_weights:
+                losses = losses * self._image_weights(labels)
             # A mean over the whole batch, of which these images may be a piece.
             loss = tf.reduce_sum(losses) * (1.0 / self.batch_size)
             scaled = loss * self.loss_scale.factor if self.loss_scale else loss
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         return gradients, loss, self._accuracy(labels, self.objective.logits(outputs))
+
+    def _image_weights(self, labels) -> tf.Tensor:
+        if labels.dtype.is_integer:
+            labels = tf.one_hot(labels, len(self.class_weights))
+        # (batch, classes) * (classes,) -> (batch,)
+        return tf.reduce_sum(labels * tf.constant(self.class_weights, tf.float32), axis=-1)
 
     def _accuracy(self, labels, logits) -> tf.Tensor:
         if not labels.dtype.is_integer:

@@ -24,6 +24,7 @@ from datasets.dataset import Dataset, load_dataset
 from storage.files import same_form
 from storage.run_folder import RunFolder
 from training import console
+from training.repetition import changed_constants, repeat_command
 from training.run import Run, prepare
 from training.settings import Settings, check_ranges, merge_saved_settings
 from training.step import CLASSIFICATION
@@ -32,6 +33,8 @@ from training.trainer import Trainer
 
 # Shapes are learned to see that everything works, not for their own sake.
 STAND_IN_EPOCHS = 3
+# The constants that decide which images a run is trained on.
+CHOOSE_DATA = ("DATASET", "IMAGE_SIZE", "IMAGES_PER_CLASS", "SEED")
 
 
 def train(
@@ -53,6 +56,8 @@ def train(
         saved = folder.read_settings()
         settings = merge_saved_settings(settings, saved, str(folder))
         build_model = with_saved_arguments(build_model, saved["model"], str(folder))
+    if settings.repeated:
+        check_same_model(build_model, settings)
     check_ranges(settings)
     share_cores(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE)
     dataset = load_dataset(
@@ -72,16 +77,23 @@ def train(
         objective = build_objective(settings) if build_objective else CLASSIFICATION
         run = prepare(build_model, settings, dataset, objective, begins_anew)
     if folder is not None:
-        note = folder.check_same_data(run.dataset_facts, dataset.identity())
-        if note:
-            console.line(f"note: {note}")
+        compared = folder
+    elif settings.repeated and not settings.given & set(CHOOSE_DATA):
+        compared = settings.repeated
+    else:
+        compared = None
+    note = compared.check_same_data(run.dataset_facts, dataset.identity()) if compared else ""
+    if note:
+        console.line(f"note: {note}")
     announce(run, settings)
     if folder is None:
         suffix = "_synthetic-stand-in" if dataset.is_stand_in else ""
         folder = RunFolder.create(settings.OUTPUT_DIR, settings.script, suffix)
+        changed = changed_constants(settings)
         folder.write_settings(
             settings.script,
-            settings.program,
+            repeat_command(settings.program, changed, folder.settings_json),
+            changed,
             settings.constants,
             settings.defaults,
             run.model_description,
@@ -138,6 +150,30 @@ def with_saved_arguments(build_model: partial, saved: dict[str, Any], folder: st
             f"this script builds {build_model.func.__name__} {now}."
         )
     return partial(build_model.func, *build_model.args, **then)
+
+
+def check_same_model(build_model: partial, settings: Settings) -> None:
+    """Raise ValueError unless the model is that of the run that the settings are taken from.
+
+    Arguments that flags of this command have set may differ.
+    """
+    saved = settings.repeated.read_settings()["model"]
+    now, then = dict(build_model.keywords), saved.get("arguments")
+    then = then if isinstance(then, dict) else {}
+    for name, value in now.items():
+        now[name] = list(value) if isinstance(value, tuple) else value
+    different = [
+        f"{name} is {now.get(name)!r}, was {then.get(name)!r}"
+        for name in sorted(set(now) | set(then))
+        if name.upper() not in settings.given
+        and (name not in now or name not in then or now[name] != then[name])
+    ]
+    if saved.get("builder") != build_model.func.__name__:
+        different = [f"its builder is {build_model.func.__name__}, was {saved.get('builder')}"]
+    if different:
+        raise ValueError(
+            f"This script's model is not the one of {settings.repeated}: {'; '.join(different)}."
+        )
 
 
 def announce(run: Run, settings: Settings) -> None:

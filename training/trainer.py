@@ -10,7 +10,7 @@ import numpy as np
 from backend.runtime import device_name, runtime_name, versions
 from datasets.batches import training_batches
 from models.predictor import softmax
-from reports.metrics import accuracy_and_loss
+from reports.metrics import accuracy_and_loss, balance, confusion_matrix, scores_for_json
 from storage.run_folder import RunFolder
 from training import console
 from training.event_writer import EventWriter
@@ -98,10 +98,18 @@ class Trainer:
         """End an epoch: validate, keep the best weights, write the history."""
         progress, weights = self.progress, self.step.evaluation_weights()
         started = time.perf_counter()
+        labels = self.run.validation_labels
         logits = self.predict(self.run.validation_images, weights)
-        accuracy, top5, loss = accuracy_and_loss(logits, self.run.validation_labels)
+        accuracy, top5, loss = accuracy_and_loss(logits, labels)
         self.check_finite("validation loss", loss)
-        is_best = progress.end_epoch(accuracy, top5, loss, time.perf_counter() - started)
+        score = accuracy
+        if self.step.class_weights:
+            # Chosen by the accuracy, the best weights could be those that ignore a rare class.
+            predictions = logits.argmax(axis=1)
+            matrix = confusion_matrix(labels, predictions, logits.shape[1])
+            score = balance(matrix).balanced_accuracy
+        seconds = time.perf_counter() - started
+        is_best = progress.end_epoch(accuracy, top5, loss, seconds, score)
         if is_best:
             self.best_weights = weights
             self.write_best_weights()
@@ -119,6 +127,8 @@ class Trainer:
         self.write_best_weights()
         logits = self.predict(dataset.x_test)
         accuracy, top5, loss = accuracy_and_loss(logits, dataset.y_test)
+        predictions = logits.argmax(axis=1)
+        matrix = confusion_matrix(dataset.y_test, predictions, dataset.number_of_classes)
         training_seconds = sum(row["seconds"] for row in progress.history)
         results = {
             "dataset": dataset.name,
@@ -126,7 +136,9 @@ class Trainer:
             "test_accuracy": accuracy,
             "test_top5_accuracy": top5,
             "test_loss": loss,
-            "validation_accuracy": progress.best_accuracy,
+            "validation_accuracy": progress.history[progress.best_epoch - 1]["validation_accuracy"],
+            **scores_for_json(matrix, dataset.class_names),
+            "training_images": len(self.run.training_indices),
             "parameters": self.run.parameters,
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,
@@ -143,7 +155,12 @@ class Trainer:
         saved = self.folder.read_settings()
         report.write_report(
             self.folder.path,
-            dict(saved["constants"], command=saved["command"], git_commit=saved["git_commit"]),
+            dict(
+                saved["constants"],
+                command=saved["command"],
+                changed_constants=saved.get("changed_constants"),
+                git_commit=saved["git_commit"],
+            ),
             results,
             progress.history,
             dataset.x_test,
