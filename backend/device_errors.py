@@ -58,7 +58,7 @@ def explain(
         return any(word.lower() in text for word in words)
 
     if says(_DEVICE_REMOVED):
-        return _removed(advice, resume_command)
+        return _removed(advice, _how_to_go_on(resume_command))
     if says(_OUT_OF_MEMORY):
         return (
             "The device is out of memory. Close other programs that use it, or give it less at "
@@ -84,15 +84,18 @@ def explained(
     batch_size: int,
     images_at_once: int,
     resume_command: Callable[[], str] = str,
-    watch: bool = False,
+    watch: str | None = None,
 ) -> Iterator[None]:
     """Turn an error that `explain` knows into a DeviceProblem.
 
     resume_command() is asked for when there is an error. With watch, also explain on standard error
-    when this process is ended without a word of Python.
+    when this process is ended without a word of Python: watch is the command that continues the run
+    if it has a checkpoint by then, or "".
     """
-    advice = _less_at_once(batch_size, images_at_once)
-    watcher = _start_watch(_removed(advice, resume_command())) if watch else None
+    watcher = None
+    if watch is not None:
+        go_on = f"If it has saved a checkpoint, go on from there:\n\n  {watch}" if watch else ""
+        watcher = _start_watch(_removed(_less_at_once(batch_size, images_at_once), go_on))
     try:
         yield
     except Exception as error:
@@ -114,12 +117,12 @@ def _start_watch(text: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-S", "-c", _WATCH, message], stdin=subprocess.PIPE)
 
 
-def _removed(advice: str, resume_command: str) -> str:
+def _removed(advice: str, how_to_go_on: str) -> str:
     return (
         "Most often this means that the GPU was reset: one operation took it longer than the 2\n"
         "seconds that Windows allows (TDR, https://aka.ms/tfdmltimeout), or its driver failed.\n"
         "Install the newest driver from AMD, Intel or NVIDIA. If it happens again, give the GPU\n"
-        f"less at once: {advice}\n{_how_to_go_on(resume_command)}"
+        f"less at once: {advice}\n{how_to_go_on}"
     )
 
 

@@ -186,7 +186,7 @@ def test_a_process_that_dies_without_a_word_is_explained_by_the_watch(ending):
         pytest.skip("no SIGKILL on Windows")
     code = (
         "import os, sys\nfrom backend import device_errors\n"
-        "with device_errors.explained(512, 512, lambda: 'python x.py --resume', watch=True):\n    "
+        "with device_errors.explained(512, 512, watch='python x.py --resume'):\n    "
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code + ending],

@@ -28,6 +28,8 @@ DEVICE = "DML 0" if sys.version_info < (3, 8) else "GPU 0"
 # Largest accepted |device - CPU| / |CPU|, as in tools.device_check; float16 has 11 bits.
 TOLERANCES = {"logits": 1e-4, "first loss": 1e-5, "gradients": 1e-3, "averaged weights": 1e-3}
 TOLERANCES["last loss"] = 1e-4
+# Batch normalisation divides by the deviation of a few images, which magnifies rounding.
+BATCH_NORMALISED, BATCH_NORMALISED_GRADIENTS = ("resnet", "visual_tokens"), 1e-2
 FLOAT16_TOLERANCES = {"logits": 2e-2, "first loss": 2e-3, "gradients": 5e-2, "last loss": 2e-2}
 TRAIN = [sys.executable, os.path.join(str(ROOT), "train_cifar10.py")]
 FLAGS = SMALL_MODEL + [
@@ -71,7 +73,9 @@ def test_a_step_computes_what_the_cpu_computes(name, steps):
     if name in steps["refused"]:
         assert name == "mixed_precision" and sys.version_info < (3, 8)
         return
-    tolerances = FLOAT16_TOLERANCES if name == "mixed_precision" else TOLERANCES
+    tolerances = dict(FLOAT16_TOLERANCES if name == "mixed_precision" else TOLERANCES)
+    if name in BATCH_NORMALISED:
+        tolerances["gradients"] = BATCH_NORMALISED_GRADIENTS
     assert len(steps["errors"][name]) >= 4
     for quantity, error in steps["errors"][name].items():
         # Not `error > tolerance`: NaN is no agreement.

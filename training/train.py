@@ -73,7 +73,7 @@ def train(
     explained = partial(device_errors.explained, settings.BATCH_SIZE, images_at_once)
     # What a checkpoint holds need not be read from the run that training began with.
     begins_anew = folder is None or not folder.has_checkpoint
-    with explained(watch=has_gpu()):
+    with explained(watch="" if has_gpu() else None):
         objective = build_objective(settings) if build_objective else CLASSIFICATION
         run = prepare(build_model, settings, dataset, objective, begins_anew)
     if folder is not None:
@@ -111,7 +111,9 @@ def train(
 
     stop_signals = StopSignals()
     trainer = Trainer(run, folder, stop_signals, settings.SEED, settings.CHECKPOINT_MINUTES)
-    with folder.locked(), explained(resume_command, watch=has_gpu()), stop_signals:
+    with folder.locked(), explained(
+        resume_command, watch=command if has_gpu() else None
+    ), stop_signals:
         try:
             if settings.RESUME:
                 trainer.restore()
