@@ -139,7 +139,10 @@ SMALL_RUNS = {
         "train_cifar10",
         f"{SMALL_VIT} --stem patch_convolution --patch-stride 4 --representation mean",
     ),
-    "convolutional": ("train_cifar10", f"{SMALL_VIT} --stem convolutional --patch-stride 4"),
+    "convolutional": (
+        "train_cifar10",
+        f"{SMALL_VIT.replace('--patch-size 8 ', '')} --stem convolutional --patch-stride 4",
+    ),
     "other_data": ("train_cifar10", f"{SMALL_VIT} --dataset synthetic100"),
     "cnn": ("recipes.resnet_cifar10", "--number-of-layers 8 --filters 4"),
     "tokens": (

@@ -88,10 +88,10 @@ def test_no_import_goes_in_a_circle():
 
 @pytest.mark.parametrize(
     "module",
-    "training.script training.settings training.ranges training.schedule training.progress "
-    "training.repetition storage.run_folder storage.checkpoints backend.environment "
-    "backend.device_errors reports.significance tools.methods tools.runs tools.doctor "
-    "train_cifar10 train_cifar100".split()
+    "training.script training.settings training.ranges training.effects training.schedule "
+    "training.augmentation_names training.progress training.repetition storage.run_folder "
+    "storage.checkpoints backend.environment backend.device_errors reports.significance "
+    "tools.methods tools.runs tools.doctor train_cifar10 train_cifar100".split()
     + sorted(name for name in MODULES if name.startswith("recipes.")),
 )
 def test_what_answers_help_and_mistakes_imports_no_tensorflow(module):

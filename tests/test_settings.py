@@ -14,12 +14,19 @@ import pytest
 import train_cifar10
 import train_cifar100
 from backend.optimizers import OPTIMIZERS
+from recipes import distilled_cifar10
 from tests.helpers import ROOT
 from training import default_settings
 from training.distillation import KINDS
 from training.ranges import RANGES
-from training.schedule import SCHEDULES
-from training.settings import known_constants, script_constants, settings_from
+from training.effects import without_effect
+from training.schedule import SCHEDULES, LearningRate
+from training.settings import (
+    known_constants,
+    notes_on_effects,
+    script_constants,
+    settings_from,
+)
 from vit_model import REPRESENTATIONS, STEMS
 
 SCRIPTS = [train_cifar10, train_cifar100]
@@ -27,6 +34,16 @@ SCRIPTS = [train_cifar10, train_cifar100]
 
 def settings(*argv, script=train_cifar10):
     return settings_from(vars(script), argv)
+
+
+# What makes a constant have an effect that has none by default.
+COMPANY = {
+    "MOMENTUM": ["--optimizer", "sgd"],
+    "WEIGHT_DECAY": ["--optimizer", "adamw"],
+    "WARMUP_EPOCHS": ["--schedule", "cosine"],
+    "WARMUP_LEARNING_RATE": ["--schedule", "cosine", "--warmup-epochs", "1"],
+    "DECAY_PER_EPOCH": ["--schedule", "exponential"],
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -41,6 +58,8 @@ def test_every_constant_is_a_flag_of_its_type(script):
         flag = "--" + name.lower().replace("_", "-")
         if RANGES[name].choices:
             argv, expected = [flag, RANGES[name].choices[-1]], RANGES[name].choices[-1]
+        elif name == "AUGMENTATIONS":
+            argv, expected = [flag, "random_hue"], ["random_hue"]
         elif isinstance(value, tuple):
             argv = [flag, "7"]
             expected = [type(value[0])("7")]
@@ -49,8 +68,8 @@ def test_every_constant_is_a_flag_of_its_type(script):
         else:
             text = "0.7" if isinstance(value, float) else "7"
             argv, expected = [flag, text], type(value)(text)
-        assert vars(settings(*argv, script=script))[name] == expected, name
-        assert type(vars(settings(*argv, script=script))[name]) in (type(value), list)
+        found = vars(settings(*argv, *COMPANY.get(name, []), script=script))[name]
+        assert found == expected and type(found) in (type(value), list), name
 
 
 def script_with(tmp_path, *lines):
@@ -226,3 +245,94 @@ def test_bad_input_ends_the_script_in_one_line_without_a_trace(tmp_path):
     assert result.stderr.count("\n") == 1
     assert "EPOCHS is 0" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ("--weight-decay 0.3", "--weight-decay 0.3 changes nothing: WEIGHT_DECAY has an effect"),
+        ("--weight-decay 0.3", "only with OPTIMIZER adamw or sgd"),
+        ("--warmup-epochs 2", "only with SCHEDULE cosine or exponential or constant"),
+        ("--momentum 0.8", "only with OPTIMIZER sgd"),
+        ("--stem convolutional --patch-size 8", "only with STEM patches or patch_convolution"),
+        ("--decay-per-epoch 0.9", "only with SCHEDULE exponential"),
+        ("--schedule cosine --patience 3", "only with SCHEDULE plateau"),
+        ("--head-hidden-dims --head-dropout-rate 0.1", "only with at least one of HEAD_HIDDEN_"),
+        ("--schedule cosine --warmup-learning-rate 0.01", "with WARMUP_EPOCHS more than 0"),
+        ("--warmup-learning-rate 0.01 --warmup-epochs 1", "with SCHEDULE cosine or"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(flags, words):
+    with pytest.raises(ValueError) as refused:
+        settings(*flags.split())
+    assert words in str(refused.value)
+
+
+def test_temperature_is_of_soft_distillation():
+    with pytest.raises(ValueError, match="--temperature 2.0 .* only with DISTILLATION soft"):
+        settings("--temperature", "2", script=distilled_cifar10)
+    settings("--temperature", "2", "--distillation", "soft", script=distilled_cifar10)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--weight-decay 0 --momentum 0 --warmup-epochs 0 --head-hidden-dims --head-dropout-rate 0",
+        "--optimizer sgd --momentum 0.8 --weight-decay 0.1",
+        "--schedule constant --warmup-epochs 1 --warmup-learning-rate 0.01",
+        "--schedule exponential --decay-per-epoch 0.9",
+        "--stem patch_convolution --patch-size 8",
+    ],
+)
+def test_nothing_asked_for_or_an_effect_is_accepted(flags):
+    settings(*flags.split())
+
+
+def test_an_edited_constant_without_effect_is_named(tmp_path):
+    script = script_with(tmp_path, "OPTIMIZER = 'adam'", "WEIGHT_DECAY = 0.1", "PATIENCE = 10")
+    assert notes_on_effects(settings_from(script, ["--schedule", "cosine"])) == [
+        "WEIGHT_DECAY is 0.1 and changes nothing: WEIGHT_DECAY has an effect only with OPTIMIZER "
+        "adamw or sgd."
+    ]
+    for shipped in SCRIPTS + [distilled_cifar10]:
+        assert notes_on_effects(settings(script=shipped)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["PATIENCE", "WARMUP_EPOCHS", "WARMUP_LEARNING_RATE", "DECAY_PER_EPOCH"]
+)
+def test_the_schedules_agree_with_what_is_said_of_effects(name):
+    """Two values give the same rates where, and only where, the constant has no effect."""
+
+    def rates(schedule, warmup_epochs, value):
+        constants = {"learning_rate": 0.1, "epochs": 8, "warmup_epochs": warmup_epochs}
+        learning_rate = LearningRate(schedule, **dict(constants, **{name.lower(): value}))
+        for _ in range(4):
+            learning_rate.observe(0.5)
+        return [learning_rate.at(step / 16) for step in range(16)]
+
+    one, other = {"PATIENCE": (1, 9), "DECAY_PER_EPOCH": (0.5, 0.9)}.get(name, (0.01, 3.0))
+    for schedule in SCHEDULES:
+        for warmup_epochs in (0.0, 1.0) if name != "WARMUP_EPOCHS" else (other,):
+            constants = {"SCHEDULE": schedule, "WARMUP_EPOCHS": warmup_epochs, name: other}
+            differ = rates(schedule, warmup_epochs, one) != rates(schedule, warmup_epochs, other)
+            assert differ == (name not in without_effect(constants)), (schedule, warmup_epochs)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("random_fliprandom_hue", "a comma is missing between two of them"),
+        ("random_flop", "'random_flop': it must be NAME or NAME(keyword=value, ...) of random_rot"),
+        ("random_crop(pading=4)", "random_crop takes padding, probability, each with a value"),
+        ("random_crop(4)", "random_crop takes padding, probability"),
+        ("random_crop(**{})", "random_crop takes padding, probability"),
+        ("random_crop(padding=4", "it must be NAME or NAME(keyword=value"),
+        ("(" * 5000, "it must be NAME or NAME(keyword=value"),
+        ("__import__('os').abort()", "it must be NAME or NAME(keyword=value"),
+    ],
+)
+def test_an_augmentation_that_does_not_exist_is_named_at_once(text, words):
+    with pytest.raises(ValueError) as refused:
+        settings("--augmentations", "random_flip", text)
+    assert words in str(refused.value)

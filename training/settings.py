@@ -13,12 +13,14 @@ import io
 import os
 import tokenize
 import types
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
 from backend.plain_text import one_line
 from storage.files import same_form
 from storage.run_folder import NEWEST, RunFolder
 from training import default_settings, optional_settings
+from training.augmentation_names import check_augmentations
+from training.effects import needs, without_effect
 from training.ranges import RANGES
 
 # What may change between a run and its resumption: where things are, not what is computed. (Data is
@@ -174,7 +176,8 @@ def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None) -> 
 
     script is the globals() of the script; argv are the flags, by default those of the command
     line. A flag that does not exist or a value of another type ends the program: one line, exit
-    code 2. Raises ValueError for a constant that is unknown, of another type or out of range.
+    code 2. Raises ValueError for a constant that is unknown, of another type or out of range, and
+    for a flag without effect.
     """
     constants = script_constants(script)
     # `python -m recipes.mnist` knows its name; `python train_cifar10.py` only its file.
@@ -216,6 +219,9 @@ def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None) -> 
     settings.file = file
     settings.program = f"python -m {name}" if "." in name else f"python {name}.py"
     check_ranges(settings)
+    if not settings.RESUME:
+        # (A run that is resumed has its own constants.)
+        check_effects(settings, settings.given)
     return settings
 
 
@@ -253,6 +259,25 @@ def check_ranges(settings: Settings) -> None:
     for name, value in settings.constants.items():
         if name in RANGES and not RANGES[name].accepts(value):
             raise ValueError(f"{name} is {value!r}: it must be {RANGES[name].words}.")
+    check_augmentations(settings.AUGMENTATIONS)
+
+
+def check_effects(settings: Settings, names: Iterable[str]) -> None:
+    """Raise ValueError for those of the constants that were asked for and have no effect."""
+    for name in without_effect(settings.constants):
+        if name in names:
+            flag = Constant(name, None, "", "").flag
+            raise ValueError(f"{flag} {getattr(settings, name)} changes nothing: {needs(name)}.")
+
+
+def notes_on_effects(settings: Settings) -> list[str]:
+    """Return a sentence for each constant that was edited in the script and has no effect."""
+    known = known_constants()
+    return [
+        f"{name} is {getattr(settings, name)} and changes nothing: {needs(name)}."
+        for name in without_effect(settings.constants)
+        if getattr(settings, name) != known[name].value
+    ]
 
 
 def merge_saved_settings(settings: Settings, saved: dict[str, Any], folder: str) -> Settings:

@@ -26,7 +26,12 @@ from storage.run_folder import RunFolder
 from training import console
 from training.repetition import changed_constants, repeat_command
 from training.run import Run, prepare
-from training.settings import Settings, check_ranges, merge_saved_settings
+from training.settings import (
+    Settings,
+    check_ranges,
+    merge_saved_settings,
+    notes_on_effects,
+)
 from training.step import CLASSIFICATION
 from training.stop_signals import StopSignals
 from training.trainer import Trainer
@@ -197,3 +202,5 @@ def announce(run: Run, settings: Settings) -> None:
         run.progress.steps_per_epoch,
         settings.TIME_LIMIT_MINUTES,
     )
+    for note in notes_on_effects(settings):
+        console.line(f"note: {note}")
