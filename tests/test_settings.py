@@ -18,8 +18,8 @@ from recipes import distilled_cifar10
 from tests.helpers import ROOT
 from training import default_settings
 from training.distillation import KINDS
-from training.ranges import RANGES
 from training.effects import without_effect
+from training.ranges import RANGES
 from training.schedule import SCHEDULES, LearningRate
 from training.settings import (
     known_constants,

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from training.ranges import RANGES
-
 
 class Effect(NamedTuple):
     """When a constant has an effect: a test of all constants, by name, and the same in words."""
@@ -37,7 +35,7 @@ def both(first: Effect, second: Effect) -> Effect:
     )
 
 
-with_warmup = one_of(
+with_warmup = one_of("SCHEDULE", "cosine", "exponential", "constant")
     "SCHEDULE", *(each for each in RANGES["SCHEDULE"].choices if each != "plateau")
 )
 
