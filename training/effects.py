@@ -36,8 +36,6 @@ def both(first: Effect, second: Effect) -> Effect:
 
 
 with_warmup = one_of("SCHEDULE", "cosine", "exponential", "constant")
-    "SCHEDULE", *(each for each in RANGES["SCHEDULE"].choices if each != "plateau")
-)
 
 # A constant that is not here always has an effect.
 EFFECTS = {
