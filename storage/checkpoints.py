@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Sequence
@@ -21,6 +22,16 @@ from storage import files
 
 LATEST, PREVIOUS, DAMAGED = "latest.npz", "previous.npz", "damaged.npz"
 MAX_BYTES = 8 * 2**30
+MAX_MEMBERS = 100_000
+MAX_HEADER_BYTES = 1024
+# What numpy.save writes before an array of numbers or texts. A stranger's could be nested so deeply
+# that Python's parser ends the process.
+_HEADER = re.compile(
+    rb"\x93NUMPY[\x01\x02]\x00..(?:\x00\x00)?"
+    rb"\{'descr': '[<>|=](?P<kind>[a-zA-Z])(?P<size>[0-9]{1,9})', "
+    rb"'fortran_order': (?:True|False), 'shape': \((?P<shape>[0-9, ]{0,200})\), \} *\n",
+    re.DOTALL,
+)
 
 
 def save_checkpoint(folder: Path, arrays: Sequence[np.ndarray], state: dict[str, Any]) -> None:
@@ -77,17 +88,36 @@ def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
     # From memory, so that the checksums cover exactly what is used.
     content = io.BytesIO(path.read_bytes())
     with zipfile.ZipFile(content) as archive:
+        members = archive.infolist()
+        if len(members) > MAX_MEMBERS:
+            raise ValueError(f"{len(members):,} members")
         # Nothing that a checkpoint of ours holds is larger unpacked; a zip bomb is.
-        if sum(member.file_size for member in archive.infolist()) > len(content.getbuffer()):
+        if sum(member.file_size for member in members) > len(content.getbuffer()):
             raise ValueError("larger unpacked than packed")
         broken = archive.testzip()
-    if broken is not None:
-        raise ValueError(f"wrong checksum of {broken}")
+        if broken is not None:
+            raise ValueError(f"wrong checksum of {broken}")
+        for member in members:
+            with archive.open(member) as file:
+                _check_array(member, file.read(MAX_HEADER_BYTES))
     content.seek(0)
     with np.load(content, allow_pickle=False) as archive:
-        text = json.loads(str(archive["state"][()]))
+        text = files.parse_json(str(archive["state"][()]))
         names = sorted(name for name in archive.files if name.startswith("array_"))
         # The directory of a zip file has no checksum: a damaged one may be a shorter one.
         if len(names) != text["number_of_arrays"]:
             raise ValueError(f"{len(names)} of {text['number_of_arrays']} arrays")
         return [archive[name] for name in names], text["state"]
+
+
+def _check_array(member: zipfile.ZipInfo, start: bytes) -> None:
+    """Raise ValueError unless a member's first bytes announce an array that it really holds."""
+    header = _HEADER.match(start)
+    if not member.filename.endswith(".npy") or header is None:
+        raise ValueError(f"{member.filename[:60]} is no array")
+    # A text has four bytes for each character.
+    size = int(header["size"]) * (4 if header["kind"] == b"U" else 1)
+    for length in filter(None, header["shape"].decode().replace(" ", "").split(",")):
+        size *= int(length)
+    if size != member.file_size - header.end():
+        raise ValueError(f"{member.filename[:60]} holds less or more than its shape says")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Iterator
 
 UNFINISHED = "writing-"
-# Far more than any JSON file of a run needs.
-MAX_JSON_BYTES = 16 * 2**20
+# Far more than any text file of a run needs.
+MAX_TEXT_BYTES = 16 * 2**20
+# Of a whole number; 64 bits have 20.
+MAX_DIGITS = 20
 # A virus scanner on Windows may hold a new file for a moment: seconds between the attempts.
 RENAME_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -90,14 +92,32 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file; ValueError naming the file when it is not one."""
     try:
+        # A pipe or a device would be waited for.
+        if os.path.exists(str(path)) and not os.path.isfile(str(path)):
+            raise ValueError("it is no ordinary file")
         with open(str(path), "rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
-            raise ValueError(f"more than {MAX_JSON_BYTES:,} bytes")
-        return json.loads(content.decode("utf-8"))
-    # Brackets in brackets in brackets end in a RecursionError.
-    except (OSError, ValueError, RecursionError) as problem:
+            content = file.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            raise ValueError(f"more than {MAX_TEXT_BYTES:,} bytes")
+        return parse_json(content.decode("utf-8"))
+    except (OSError, ValueError) as problem:
         raise ValueError(f"{path} cannot be read as JSON: {problem}") from None
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text; ValueError for one that cannot be read."""
+    try:
+        return json.loads(text, parse_int=_int)
+    # Brackets in brackets in brackets.
+    except RecursionError as problem:
+        raise ValueError(f"too deep: {problem}") from None
+
+
+def _int(digits: str) -> int:
+    # To read millions of digits takes Python minutes.
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(digits):,} digits")
+    return int(digits)
 
 
 def same_form(value: Any, example: Any) -> bool:

@@ -6,7 +6,6 @@ parts. Files may be damaged, edited by hand or made by a stranger.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Callable, NamedTuple
 
 # Far more than any value needs that is counted here.
@@ -21,8 +20,8 @@ class Form(NamedTuple):
 
 
 def _is_number(value: Any) -> bool:
-    # In Python a bool is a number too.
-    return type(value) in (int, float) and math.isfinite(value)
+    # In Python a bool is a number too. Larger ones do not fit into a float.
+    return type(value) in (int, float) and abs(value) < 1e300
 
 
 def _is_plain(value: Any) -> bool:
@@ -136,7 +135,7 @@ def check_settings(settings: Any) -> None:
     channels = dataset["image_shape"][2]
     if not len(dataset["mean"]) == len(dataset["std"]) == channels:
         raise ValueError(f"its dataset mean and std must be {channels} numbers each")
-    # Runs before August 2026 did not name their classes.
+    # Older runs did not name their classes.
     if "class_names" in model:
         check(model["class_names"], [text], "model class_names")
         if len(model["class_names"]) not in (0, dataset["number_of_classes"]):

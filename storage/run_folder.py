@@ -20,7 +20,7 @@ from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-from storage import checkpoints, files
+from storage import checkpoints, files, run_content
 
 # What RESUME is where a command names no folder.
 NEWEST = "newest"
@@ -191,11 +191,12 @@ class RunFolder:
     def read_settings(self) -> dict[str, Any]:
         """Return the content of settings.json; ValueError when it is not as it was written."""
         saved = files.read_json(self.settings_json)
-        for name in ("constants", "defaults", "model", "dataset", "versions"):
-            if not isinstance(saved, dict) or not isinstance(saved.get(name), dict):
-                raise ValueError(
-                    f"{self.settings_json} is not the settings of a run: no {name!r} in it."
-                )
+        try:
+            run_content.check_settings(saved)
+        except ValueError as problem:
+            raise ValueError(
+                f"{self.settings_json} is not the settings of a run: {problem}."
+            ) from None
         return saved
 
     def check_same_data(self, facts: dict[str, Any], checksums: dict[str, str]) -> str:
@@ -284,18 +285,23 @@ class RunFolder:
         path = self.history_csv
         if not path.is_file():
             raise ValueError(f"{path} does not exist; a run writes it after its first epoch")
-        history = []
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if "epoch" not in (reader.fieldnames or []):
-                raise ValueError(f"{path} has no column 'epoch' in its first line")
-            for row in reader:
-                try:
-                    history.append({name: float(row[name] or "nan") for name in reader.fieldnames})
-                except ValueError as error:
-                    raise ValueError(
-                        f"{path} line {reader.line_num}: {error}; every cell must be a number"
-                    ) from None
+        if path.stat().st_size > files.MAX_TEXT_BYTES:
+            raise ValueError(f"{path} has more than {files.MAX_TEXT_BYTES:,} bytes")
+        history, line = [], 1
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                if "epoch" not in (reader.fieldnames or []):
+                    raise ValueError("there is no column 'epoch' in it")
+                for row in reader:
+                    line = reader.line_num
+                    history.append(
+                        {name: _number(row[name] or "nan") for name in reader.fieldnames}
+                    )
+        except (ValueError, csv.Error) as problem:
+            raise ValueError(
+                f"{path} line {line}: {problem}; every cell must be a finite number"
+            ) from None
         return history
 
     def write_weights(self, model) -> None:
@@ -324,8 +330,13 @@ class RunFolder:
         files.write_json(self.results_json, results)
 
     def read_results(self) -> dict[str, Any]:
-        """Return the content of results.json; ValueError when it cannot be read."""
-        return files.read_json(self.results_json)
+        """Return the content of results.json; ValueError when it is not as it was written."""
+        results = files.read_json(self.results_json)
+        try:
+            run_content.check(results, run_content.RESULTS)
+        except ValueError as problem:
+            raise ValueError(f"{self.results_json} is not of a run: {problem}.") from None
+        return results
 
     def save_checkpoint(self, arrays: Sequence[np.ndarray], state: dict[str, Any]) -> None:
         """Write all that is needed to go on from here; the checkpoint before is kept."""
@@ -386,6 +397,13 @@ def program_from_anywhere(program: str) -> str:
 def quoted(word: str) -> str:
     """Return a word as it has to be typed in this system's shell."""
     return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+
+
+def _number(cell: str) -> float:
+    value = float(cell)
+    if math.isinf(value):
+        raise ValueError(f"could not take {cell[:60]!r} as a number")
+    return value
 
 
 def _is_file(path: Path) -> bool:

@@ -6,16 +6,19 @@ settings.json: a run directory from a stranger can describe a model, but no code
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 
-from backend.runtime import keras
+from backend.runtime import keras, tf
 from datasets.dataset import Dataset, load_dataset
 from models.builders import BUILDERS
 from models.predictor import Predictor, softmax
+from storage import weights_file
+from storage.run_content import HISTORY
 from storage.run_folder import RunFolder, folders_of_runs
 
 
@@ -58,8 +61,13 @@ class FinishedRun:
         return float(white) if isinstance(white, (int, float)) else 0.0
 
     def history(self) -> list[dict[str, float]]:
-        """Return history.csv, one dict for each epoch."""
-        return self.files.read_history()
+        """Return history.csv, one dict for each epoch; ValueError if a column is missing."""
+        history = self.files.read_history()
+        for row in history[:1]:
+            missing = [name for name in HISTORY if name not in row]
+            if missing:
+                raise ValueError(f"{self.files.history_csv} has no column {', '.join(missing)}.")
+        return history
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the class probabilities (count, classes) of pixels 0..255."""
@@ -114,16 +122,40 @@ class FinishedRun:
             )
         path = self.files.weights_h5
         try:
-            model = BUILDERS[description["builder"]](
-                **dict(description["arguments"], **self.settings["dataset"])
-            )
+            shapes = weights_file.shapes_of(path)
+            with no_more_numbers_than(weights_file.numbers_in(shapes)):
+                model = BUILDERS[description["builder"]](
+                    **dict(description["arguments"], **self.settings["dataset"])
+                )
+            own = [tuple(weight.shape) for weight in model.weights]
+            if sorted(own) != sorted(shapes):
+                raise ValueError("they are of other shapes")
             model.load_weights(str(path))
         # Damaged or foreign files fail in h5py or Keras, each in its own way.
         except Exception as problem:
+            reason = " ".join(str(problem or type(problem).__name__).split())
             raise ValueError(
-                f"The weights {path} do not fit the model of the run: {problem}"
+                f"The weights {path} do not fit the model of the run: {reason}"
             ) from None
         return model
+
+
+@contextlib.contextmanager
+def no_more_numbers_than(limit: int) -> Iterator[None]:
+    """Raise ValueError as soon as the variables that are made in this block have more numbers.
+
+    A description of a model is a few words, whatever the memory and the time that it asks for.
+    """
+    left = [limit]
+
+    def create(next_creator, **arguments):
+        left[0] -= tf.TensorShape(arguments.get("shape")).num_elements() or 1
+        if left[0] < 0:
+            raise ValueError(f"it has more than the {limit:,} numbers of the file")
+        return next_creator(**arguments)
+
+    with tf.variable_creator_scope(create):
+        yield
 
 
 def find(folder: str | Path) -> Path:
