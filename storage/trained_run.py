@@ -149,7 +149,9 @@ def no_more_numbers_than(limit: int) -> Iterator[None]:
     left = [limit]
 
     def create(next_creator, **arguments):
-        left[0] -= tf.TensorShape(arguments.get("shape")).num_elements() or 1
+        # Keras gives the shape of every weight; other variables are states of random numbers.
+        if arguments.get("shape") is not None:
+            left[0] -= tf.TensorShape(arguments["shape"]).num_elements()
         if left[0] < 0:
             raise ValueError(f"it has more than the {limit:,} numbers of the file")
         return next_creator(**arguments)

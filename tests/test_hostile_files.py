@@ -12,42 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from storage import checkpoints, run_content, weights_file
+from storage import checkpoints, weights_file
 from storage.run_folder import RunFolder
-
-SETTINGS = {
-    "script": "train_cifar10",
-    "command": "python train_cifar10.py",
-    "constants": {
-        "DATASET": "cifar10",
-        "DATA_DIR": "data",
-        "IMAGE_SIZE": 0,
-        "IMAGES_PER_CLASS": 0,
-        "SEED": 0,
-        "AUGMENTATIONS": ["random_flip"],
-        "LEARNING_RATE": 0.001,
-    },
-    "defaults": {"SEED": 0},
-    "model": {
-        "builder": "vision_transformer",
-        "arguments": {"num_heads": 2, "head_hidden_dims": [8]},
-        "class_names": ["cat", "dog"],
-    },
-    "dataset": {
-        "image_shape": [32, 32, 3],
-        "number_of_classes": 2,
-        "mean": [1.0, 2.0, 3.0],
-        "std": [1.0, 2.0, 3.0],
-    },
-    "versions": {"python": "3.11"},
-    "git_commit": "",
-}
-RESULTS = {
-    name: 0.5 if form in (run_content.share, run_content.number, run_content.not_negative) else 1
-    for name, form in run_content.RESULTS.items()
-}
-RESULTS.update({name: "x" for name, form in run_content.RESULTS.items() if form.words == "a text"})
-RESULTS["stand_in"] = False
+from tests.helpers import RESULTS, SETTINGS
 
 
 def places(value, path=()):
