@@ -46,7 +46,10 @@ class Adam:
         return self.first_moments + self.second_moments
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate, step) -> None:
-        """Move the variables once; learning_rate is a float32 scalar, step an int32 one from 0."""
+        """Move the variables once; learning_rate is a float32 scalar.
+
+        step, an int32 one, counts the updates before this one.
+        """
         updates = tf.cast(step + 1, tf.float32)
         beta_1_power, beta_2_power = tf.pow(self.beta_1, updates), tf.pow(self.beta_2, updates)
         for variable, first, second, gradient in zip(
@@ -118,24 +121,27 @@ class LossScale:
     """A factor on the loss that keeps the gradients of float16 from vanishing.
 
     It is halved when a gradient has overflowed, and doubled after many steps that have not:
-    Micikevicius et al. 2017, "Mixed Precision Training" (arXiv 1710.03740), section 3.2. The factor
-    and the steps since it last changed are variables, so that a checkpoint has them.
+    Micikevicius et al. 2017, "Mixed Precision Training" (arXiv 1710.03740), section 3.2. The
+    factor, the steps since it last changed and those that were dropped are variables, so that a
+    checkpoint has them.
     """
 
     def __init__(self, factor: float = FIRST_FACTOR):
         self.factor = tf.Variable(factor, trainable=False, dtype=tf.float32)
         self.good_steps = tf.Variable(0.0, trainable=False, dtype=tf.float32)
+        self.dropped_steps = tf.Variable(0.0, trainable=False, dtype=tf.float32)
 
     @property
     def variables(self) -> list[tf.Variable]:
         """All that has to be remembered from one step to the next."""
-        return [self.factor, self.good_steps]
+        return [self.factor, self.good_steps, self.dropped_steps]
 
     def observe(self, gradients_are_finite: bool) -> None:
         """Move the factor after a step."""
         if not gradients_are_finite:
             self.factor.assign(self.factor / 2.0)
             self.good_steps.assign(0.0)
+            self.dropped_steps.assign_add(1.0)
         elif self.good_steps.numpy() + 1.0 < STEPS_BEFORE_GROWTH:
             self.good_steps.assign_add(1.0)
         else:

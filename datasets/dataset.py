@@ -135,6 +135,19 @@ def load_dataset(
     )
 
 
+def from_anywhere(name_or_path: str, data_dir: str) -> str:
+    """Return what names the same data set in any working folder: a name, or an absolute path."""
+    _, path = _find(name_or_path, data_dir)
+    return os.path.abspath(path) if path == name_or_path else name_or_path
+
+
+def without_folder(name_or_path: str) -> str:
+    """Return what names a data set in the DATA_DIR that it has been moved to."""
+    if os.path.isabs(name_or_path):
+        return os.path.basename(os.path.normpath(name_or_path))
+    return name_or_path
+
+
 def _find(name_or_path: str, data_dir: str) -> tuple[str, str | None]:
     """Return the name of a data set and where its files are, None to draw or download it."""
     row = NAMED_DATASETS.get(name_or_path)

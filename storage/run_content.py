@@ -135,6 +135,11 @@ def check_settings(settings: Any) -> None:
     channels = dataset["image_shape"][2]
     if not len(dataset["mean"]) == len(dataset["std"]) == channels:
         raise ValueError(f"its dataset mean and std must be {channels} numbers each")
+    # Only runs that have diverged, or whose constants have been changed, have these.
+    check(settings.get("diverged", {}), {}, "diverged")
+    check(
+        settings.get("changes", []), [{"constant": text, "epoch": count, "step": count}], "changes"
+    )
     # Older runs did not name their classes.
     if "class_names" in model:
         check(model["class_names"], [text], "model class_names")

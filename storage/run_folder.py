@@ -71,10 +71,13 @@ class RunFolder:
         raise ValueError(f"{parent} holds a thousand runs of this second.")
 
     @classmethod
-    def to_resume(cls, output_dir: str | Path, script: str, resume: str) -> RunFolder:
+    def to_resume(
+        cls, output_dir: str | Path, script: str, resume: str, or_finished: bool = False
+    ) -> RunFolder:
         """Return the unfinished run that RESUME means: NEWEST of the script, or a run's folder.
 
-        Raises ValueError when there is nothing to resume.
+        With or_finished the folder may be of a finished run. Raises ValueError when there is
+        nothing to resume.
         """
         if resume != NEWEST:
             folder = cls(resume)
@@ -82,8 +85,8 @@ class RunFolder:
                 raise ValueError(
                     f"RESUME is {folder}: no run is there (no {folder.settings_json.name})."
                 )
-            if folder.is_complete:
-                raise ValueError(f"The run in {folder} is finished: see {folder.report_html}.")
+            if folder.is_complete and not or_finished:
+                raise ValueError(folder.is_finished_message)
             return folder
         parent = Path(output_dir) / script
         folders = folders_of_runs(parent)
@@ -126,6 +129,11 @@ class RunFolder:
             except OSError as problem:
                 return _is_taken(problem)
         return False
+
+    @property
+    def is_finished_message(self) -> str:
+        """What to say to who wants to resume a finished run."""
+        return f"The run in {self} is finished: see {self.report_html}."
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -198,6 +206,29 @@ class RunFolder:
                 f"{self.settings_json} is not the settings of a run: {problem}."
             ) from None
         return saved
+
+    def record_divergence(self, epoch: int, step: int) -> None:
+        """Note in settings.json that the loss became NaN there: then some settings may change."""
+        saved = self.read_settings()
+        files.write_json(self.settings_json, dict(saved, diverged={"epoch": epoch, "step": step}))
+
+    def record_changes(self, changes: Sequence[dict[str, Any]], epoch: int, step: int) -> None:
+        """Change constants in settings.json from here on, and keep a list of the changes.
+
+        A run that was finished is not any more; its results stay in that list.
+        """
+        saved = self.read_settings()
+        place: dict[str, Any] = {"epoch": epoch, "step": step}
+        if self.has_results:
+            place["results"] = self.read_results()
+        # Results first: without them the run is unfinished, and can be tested again.
+        for path in (self.results_json, self.report_html):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        new = {change["constant"]: change["to"] for change in changes}
+        saved["constants"] = dict(saved["constants"], **new)
+        saved["changes"] = saved.get("changes", []) + [dict(each, **place) for each in changes]
+        files.write_json(self.settings_json, saved)
 
     def check_same_data(self, facts: dict[str, Any], checksums: dict[str, str]) -> str:
         """Raise ValueError unless the run was trained on a data set of these facts and checksums.

@@ -14,7 +14,7 @@ from typing import Any, Iterator
 import numpy as np
 
 from backend.runtime import keras, tf
-from datasets.dataset import Dataset, load_dataset
+from datasets.dataset import Dataset, load_dataset, without_folder
 from models.builders import BUILDERS
 from models.predictor import Predictor, softmax
 from storage import weights_file
@@ -27,7 +27,8 @@ class FinishedRun:
 
     def __init__(self, folder: str | Path):
         """Read a run; ValueError naming the file for a folder that is not a finished run."""
-        self.files = RunFolder(find(folder))
+        # Absolute, because it becomes the INITIAL_RUN or TEACHER_RUN of other runs.
+        self.files = RunFolder(os.path.abspath(str(find(folder))))
         self.folder = self.files.path
         self.settings = self.files.read_settings()
         self.results = self.files.read_results()
@@ -83,10 +84,8 @@ class FinishedRun:
         name = constants["DATASET"]
         if self.results.get("stand_in"):
             name = self.results["dataset"]
-        if data_dir and os.path.isabs(name):
-            name = os.path.basename(os.path.normpath(name))
         dataset = load_dataset(
-            name,
+            without_folder(name) if data_dir else name,
             data_dir or constants["DATA_DIR"],
             image_size=constants["IMAGE_SIZE"],
             images_per_class=constants["IMAGES_PER_CLASS"],

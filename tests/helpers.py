@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from pathlib import Path
 
@@ -221,3 +222,41 @@ RESULTS = {
 }
 RESULTS.update({name: "x" for name, form in run_content.RESULTS.items() if form.words == "a text"})
 RESULTS["stand_in"] = False
+
+# Of the smallest model of each builder.
+SMALLEST = {
+    "vision_transformer": {
+        "patch_size": 16,
+        "patch_stride": 16,
+        "number_of_layers": 1,
+        "embedding_dim": 4,
+        "num_heads": 2,
+        "mlp_hidden_dim": 4,
+        "head_hidden_dims": [4],
+    },
+    "resnet": {"number_of_layers": 8, "filters": 2},
+    "visual_token_transformer": {
+        "convolution_filters": [4],
+        "convolution_strides": [4],
+        "number_of_tokens": 3,
+        "number_of_layers": 1,
+        "embedding_dim": 4,
+        "num_heads": 2,
+        "mlp_hidden_dim": 4,
+    },
+}
+
+
+def write_run(path, builder, **arguments):
+    """Write a finished run that was never trained; return its folder and its model."""
+    from models.builders import BUILDERS
+
+    folder = RunFolder(path)
+    folder.path.mkdir(exist_ok=True)
+    settings = json.loads(json.dumps(SETTINGS))
+    settings["model"].update(builder=builder, arguments=dict(SMALLEST[builder], **arguments))
+    folder.settings_json.write_text(json.dumps(settings))
+    folder.results_json.write_text(json.dumps(RESULTS))
+    model = BUILDERS[builder](**settings["model"]["arguments"], **settings["dataset"])
+    folder.write_weights(model)
+    return folder, model

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from datasets.catalogue import NAMED_DATASETS
-from datasets.dataset import Dataset, load_dataset
+from datasets.dataset import Dataset, from_anywhere, load_dataset, without_folder
 from storage.run_folder import RunFolder
 from tests.helpers import ROOT, saved_npz, small_arrays
 
@@ -69,7 +69,7 @@ def test_names_and_facts_and_files_are_there_without_tensorflow():
     """Help and mistakes are answered before TensorFlow is loaded."""
     code = """
         import sys
-        from datasets.dataset import load_dataset
+        from datasets.dataset import from_anywhere, load_dataset, without_folder
         load_dataset("synthetic", images_per_class=1)
         assert "tensorflow" not in sys.modules
     """
@@ -123,3 +123,20 @@ def test_checksums_are_those_of_the_values_in_their_shape():
     assert dataset.identity()["x_train"] == digest
     big_endian = dataset._replace(y_train=arrays["y_train"].astype(">i8"))
     assert big_endian.identity() == dataset.identity()
+
+
+def test_a_path_is_stored_for_any_folder_and_found_where_it_is_moved_to(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    saved_npz(tmp_path / "here" / "mine.npz", **small_arrays())
+    monkeypatch.chdir(tmp_path / "here")
+    stored = from_anywhere("mine.npz", "data")
+    assert stored == str(tmp_path / "here" / "mine.npz")
+    # Names, and what lies in DATA_DIR, stay as they are.
+    assert from_anywhere("cifar10", "data") == "cifar10"
+    assert from_anywhere("mine", str(tmp_path / "here")) == "mine"
+    monkeypatch.chdir(tmp_path)
+    before = load_dataset(stored).x_train
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = load_dataset(without_folder(stored), str(tmp_path / "there"))
+    np.testing.assert_array_equal(moved.x_train, before)
+    assert without_folder("cifar10") == "cifar10"

@@ -107,14 +107,39 @@ def test_a_step_that_overflows_moves_nothing_but_the_scale():
     loss, _ = step(*batch(), step=1, learning_rate=0.01)
     after = state_of(step)
     assert np.isfinite(float(loss))
-    for old, new in zip(before[:-2], after[:-2]):
+    for old, new in zip(before[:-3], after[:-3]):
         np.testing.assert_array_equal(old, new)
-    assert (after[-2], after[-1]) == (2.0**126, 0.0)
+    # The factor, and the steps that were good and dropped since.
+    assert (after[-3], after[-2], after[-1]) == (2.0**126, 0.0, 1.0)
     # And what had overflowed is not left in the sums.
     step.loss_scale.factor.assign(2.0**10)
     assert np.isfinite(float(step(*batch(), step=1, learning_rate=0.01)[0]))
     assert all(np.isfinite(array).all() for array in state_of(step))
-    assert any((old != new).any() for old, new in zip(before[:-2], state_of(step)[:-2]))
+    assert any((old != new).any() for old, new in zip(before[:-3], state_of(step)[:-3]))
+
+
+@needs_float16
+def test_dropped_steps_do_not_count_in_the_corrections_of_adam():
+    """The first update after overflows is that of a run which had none, not half of its size."""
+    model = mixed_model()
+    start = model.get_weights()
+    step = new_step(model, mixed_precision=True, weight_decay=0.0, ema_decay=0.9)
+    step(*batch(), step=0, learning_rate=0.01)
+    expected = state_of(step)[:-3]
+    for variable, array in zip(step.state(), start):
+        variable.assign(array)
+    for variable in step.optimizer.slots:
+        variable.assign(tf.zeros_like(variable))
+    for average, array in zip(step.averages, start):
+        average.assign(array)
+    for number in range(4):
+        step.loss_scale.factor.assign(2.0**127)
+        step(*batch(), step=number, learning_rate=0.01)
+    step.loss_scale.factor.assign(optimizers.FIRST_FACTOR)
+    step(*batch(), step=4, learning_rate=0.01)
+    for array, other in zip(state_of(step)[:-3], expected):
+        np.testing.assert_array_equal(array, other)
+    assert step.loss_scale.dropped_steps.numpy() == 4.0
 
 
 def test_the_scale_grows_after_many_good_steps_and_gives_up_below_one(monkeypatch):

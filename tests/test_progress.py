@@ -136,3 +136,30 @@ def test_another_state_is_none_of_this_run(change):
     assert progress.is_state(state)
     change(state)
     assert not progress.is_state(state) and not progress.is_state([state])
+
+
+def test_a_pause_counts_as_a_typical_step():
+    progress = progress_of("constant", epochs=100)
+    pauses = [progress.count_step(2.0, 0.25, seconds) for seconds in (30.0, 1.0, 1.0, 1.0)]
+    # The first step, which builds the graph, is no pause.
+    assert pauses == [0.0] * 4 and progress.seconds == 33.0
+    while progress.steps_done < 40:
+        assert progress.count_step(2.0, 0.25, 1.0) == 0.0
+        progress.step %= STEPS
+        progress.epoch += progress.step == 0
+    before = progress.seconds
+    # Eight hours of sleep, and a step that is merely slow.
+    pause = progress.count_step(2.0, 0.25, 8 * 3600.0)
+    counted = progress.seconds - before
+    assert 0.5 < counted < 2 and pause + counted == pytest.approx(8 * 3600)
+    assert progress.count_step(2.0, 0.25, 9.0) == 0.0
+
+
+def test_a_pause_in_the_validation_counts_as_the_validation_before():
+    progress = progress_of("constant", epochs=100)
+    train_epoch(progress)
+    assert progress.seconds == 5 + 7
+    for _ in range(STEPS):
+        progress.count_step(2.0, 0.25, 1.0)
+    progress.end_epoch(0.5, 0.9, 1.5, seconds=3600.0)
+    assert progress.seconds == 2 * (5 + 7)

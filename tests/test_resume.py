@@ -20,6 +20,7 @@ from storage import files
 from storage.run_folder import RunFolder
 from tests.helpers import SMALL_MODEL, Killed, at_step, die, only_run, send
 from training import trainer
+from training.settings import merge_saved_settings, settings_from
 
 EPOCHS, STEPS_PER_EPOCH = 3, 4
 FLAGS = SMALL_MODEL + [
@@ -227,14 +228,14 @@ def test_a_damaged_checkpoint_is_told_and_the_older_one_used(stopped_run, uninte
 
 def test_contradictions_are_all_named(stopped_run):
     with pytest.raises(ValueError) as refused:
-        resume(stopped_run, "--epochs", "5", "--embedding-dim", "32", "--seed", "3")
-    for part in ("EPOCHS is 5, was 3", "EMBEDDING_DIM is 32, was 16", "SEED is 3, was 0"):
+        resume(stopped_run, "--epochs", "2", "--embedding-dim", "32", "--seed", "3")
+    for part in ("EPOCHS is 2, was 3", "EMBEDDING_DIM is 32, was 16", "SEED is 3, was 0"):
         assert part in str(refused.value)
 
 
 def test_a_flag_contradicts_even_where_it_repeats_the_default(stopped_run):
-    with pytest.raises(ValueError, match="EPOCHS is 100, was 3"):
-        resume(stopped_run, "--epochs", "100")
+    with pytest.raises(ValueError, match="PATIENCE is 10, was 1"):
+        resume(stopped_run, "--patience", "10")
 
 
 def test_a_run_older_than_a_constant_goes_on_with_its_default(stopped_run, uninterrupted):
@@ -249,6 +250,59 @@ def test_a_run_older_than_a_constant_goes_on_with_its_default(stopped_run, unint
 def test_where_things_are_may_change(stopped_run, capsys):
     resume(stopped_run, "--checkpoint-minutes", "7", "--data-dir", stopped_run)
     assert stopped_run.has_results
+
+
+def test_more_epochs_are_those_of_a_longer_run(tmp_path, uninterrupted):
+    folder = RunFolder(run(tmp_path, "--epochs", "2"))
+    results = folder.read_results()
+    with pytest.raises(ValueError, match="is finished: see"):
+        resume(folder, "--epochs", "2")
+    resume(folder, "--epochs", "3")
+    assert outcome(folder) == uninterrupted[1]
+    saved = folder.read_settings()
+    assert saved["constants"]["EPOCHS"] == 3
+    assert saved["changes"] == [
+        {"constant": "EPOCHS", "from": 2, "to": 3, "epoch": 2, "step": 0, "results": results}
+    ]
+
+
+def test_a_schedule_that_ends_with_its_epochs_says_why_there_are_no_more(stopped_run):
+    edited(stopped_run, lambda saved: saved["constants"].update(SCHEDULE="cosine"))
+    with pytest.raises(ValueError) as refused:
+        resume(stopped_run, "--epochs", "5")
+    for part in (
+        "SCHEDULE cosine is made for 3 epochs",
+        f"--initial-run {stopped_run} --initial-head yes",
+    ):
+        assert part in str(refused.value)
+    edited(stopped_run, lambda saved: saved["constants"].update(SCHEDULE="plateau"))
+    edited(stopped_run, lambda saved: saved["constants"].update(TIME_LIMIT_MINUTES=1.0))
+    with pytest.raises(ValueError, match="TIME_LIMIT_MINUTES 1 ends it"):
+        resume(stopped_run, "--epochs", "5")
+
+
+def test_what_helps_after_a_divergence_may_change_and_is_recorded(stopped_run):
+    lower = ["--learning-rate", "0.0001", "--gradient-clip-norm", "1"]
+    with pytest.raises(ValueError, match="LEARNING_RATE is 0.0001, was 0.001"):
+        resume(stopped_run, *lower)
+    stopped_run.record_divergence(3, 2)
+    with pytest.raises(ValueError, match="SEED is 3, was 0"):
+        resume(stopped_run, "--seed", "3")
+    with pytest.raises(ValueError, match="--warmup-epochs 1.0 changes nothing"):
+        resume(stopped_run, "--warmup-epochs", "1")
+    settings = settings_from(vars(train_cifar10), ["--resume", str(stopped_run)] + lower)
+    merge_saved_settings(settings, stopped_run.read_settings(), str(stopped_run))
+    assert (settings.LEARNING_RATE, settings.GRADIENT_CLIP_NORM) == (0.0001, 1.0)
+    stopped_run.record_changes(settings.changes, epoch=2, step=1)
+    saved = stopped_run.read_settings()
+    assert (saved["constants"]["LEARNING_RATE"], saved["diverged"]["epoch"]) == (0.0001, 3)
+    assert {"constant": "LEARNING_RATE", "from": 0.001, "to": 0.0001, "epoch": 2, "step": 1} in (
+        saved["changes"]
+    )
+    # From here on the new values are the run's own.
+    settings = settings_from(vars(train_cifar10), ["--resume", str(stopped_run)])
+    merge_saved_settings(settings, saved, str(stopped_run))
+    assert (settings.LEARNING_RATE, settings.changes) == (0.0001, [])
 
 
 def test_other_images_are_refused(stopped_run):

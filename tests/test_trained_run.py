@@ -9,43 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from storage.run_folder import RunFolder
-from storage.trained_run import BUILDERS, FinishedRun
-from tests.helpers import RESULTS, SETTINGS
-
-ARGUMENTS = {
-    "vision_transformer": {
-        "patch_size": 16,
-        "patch_stride": 16,
-        "number_of_layers": 1,
-        "embedding_dim": 4,
-        "num_heads": 2,
-        "mlp_hidden_dim": 4,
-        "head_hidden_dims": [4],
-    },
-    "resnet": {"number_of_layers": 8, "filters": 2},
-    "visual_token_transformer": {
-        "convolution_filters": [4],
-        "convolution_strides": [4],
-        "number_of_tokens": 3,
-        "number_of_layers": 1,
-        "embedding_dim": 4,
-        "num_heads": 2,
-        "mlp_hidden_dim": 4,
-    },
-}
-
-
-def write_run(path, builder, **arguments):
-    """Write a finished run that was never trained; return its folder and its model."""
-    folder = RunFolder(path)
-    settings = json.loads(json.dumps(SETTINGS))
-    settings["model"].update(builder=builder, arguments=dict(ARGUMENTS[builder], **arguments))
-    folder.settings_json.write_text(json.dumps(settings))
-    folder.results_json.write_text(json.dumps(RESULTS))
-    model = BUILDERS[builder](**dict(ARGUMENTS[builder], **settings["dataset"]))
-    folder.write_weights(model)
-    return folder, model
+from models.builders import BUILDERS
+from storage.trained_run import FinishedRun
+from tests.helpers import write_run
 
 
 def edit_settings(folder, **arguments):

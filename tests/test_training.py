@@ -16,9 +16,15 @@ from datasets.batches import training_batches
 from datasets.dataset import load_dataset
 from models.predictor import Predictor
 from reports.metrics import accuracy_and_loss
+<<<<<<< HEAD
 from tests.helpers import SMALL_MODEL, SMALL_RUN
 from training.run import prepare
 from training.settings import settings_from
+=======
+from tests.helpers import SMALL_RUN, small_model, small_resnet, small_visual_tokens
+from training.run import has_batch_normalisation
+from training.train import note_on_plateau, note_on_tokens
+>>>>>>> 32028b9 (Runs go on: moved data, pauses, Ctrl-C while libraries load, more epochs, changes after a divergence)
 from vit_model import vision_transformer
 
 
@@ -149,11 +155,11 @@ def test_two_epochs_of_augmented_data_differ_and_hold_the_same_images():
     assert not {image.tobytes() for image in first} & {image.tobytes() for image in second}
 
 
-def passes(monkeypatch, cores, batch_size, micro_batch_size=-1):
+def passes(monkeypatch, cores, batch_size, micro_batch_size=-1, fewest=1):
     """The passes on a machine of so many cores, 0 = with a GPU, as (images, at_once)."""
     monkeypatch.setattr(micro_batches, "has_gpu", lambda: not cores)
     monkeypatch.setattr(micro_batches, "cpu_cores", lambda: cores)
-    found = micro_batches.gradient_passes(batch_size, micro_batch_size)
+    found = micro_batches.gradient_passes(batch_size, micro_batch_size, fewest)
     assert isinstance(found, GradientPasses)
     assert batch_size % (found.images * found.at_once) == 0
     return tuple(found)
@@ -177,6 +183,7 @@ def test_a_batch_of_any_size_falls_into_passes_of_some_size(batch_size, cores, m
     assert at_once == max(number for number in range(1, cores + 1) if batch_size % number == 0)
 
 
+<<<<<<< HEAD
 def test_a_data_set_with_a_validation_part_is_validated_on_it():
     settings = settings_from(vars(train_cifar10), SMALL_MODEL + ["--batch-size", "64"])
     dataset = load_dataset("synthetic", images_per_class=10)
@@ -189,3 +196,28 @@ def test_a_data_set_with_a_validation_part_is_validated_on_it():
         training = {image.tobytes() for image in dataset.x_train[run.training_indices]}
         assert not training & {image.tobytes() for image in run.validation_images}
     np.testing.assert_array_equal(run.validation_images, dataset.x_test)
+=======
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_batch_normalisation_sees_at_least_32_images(cores, monkeypatch):
+    fewest = micro_batches.FEWEST_NORMALISED
+    for batch_size in (8, 31, 32, 48, 64, 72, 96, 100, 128, 500, 509):
+        images, at_once = passes(monkeypatch, cores, batch_size, fewest=fewest)
+        assert images >= min(fewest, batch_size)
+        # As many cores have work as whole pieces allow.
+        assert at_once >= min(cores, 2) or batch_size < 2 * fewest or batch_size == 509
+    # Whoever gives a size has asked for it.
+    assert passes(monkeypatch, cores, 128, 8, fewest)[0] == 8
+
+
+def test_a_model_says_whether_it_has_batch_normalisation():
+    assert has_batch_normalisation(small_resnet())
+    assert has_batch_normalisation(small_visual_tokens())
+    assert not has_batch_normalisation(small_model())
+
+
+def test_a_note_says_what_many_tokens_cost_and_what_a_limit_does_to_plateau():
+    assert note_on_tokens(999) == ""
+    assert "3,136 tokens, and each looks at all: 9,834,496 products" in note_on_tokens(3136)
+    assert note_on_plateau("plateau", 0.0) == note_on_plateau("cosine", 10.0) == ""
+    assert "ends the run at whatever rate" in note_on_plateau("plateau", 10.0)
+>>>>>>> 32028b9 (Runs go on: moved data, pauses, Ctrl-C while libraries load, more epochs, changes after a divergence)

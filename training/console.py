@@ -173,8 +173,11 @@ def progress_bar(progress: Progress) -> tqdm:
     )
 
 
-def advance(bar: tqdm, progress: Progress) -> None:
-    """Move the bar on by the step that was just counted."""
+def advance(bar: tqdm, progress: Progress, pause: float = 0.0) -> None:
+    """Move the bar on by the step that was just counted, after a pause of so many seconds."""
+    # The bar has a clock of its own.
+    bar.start_t += pause
+    bar.last_print_t += pause
     bar.update(progress.batch_size)
     bar.set_postfix_str(
         f"loss {progress.mean_loss:.3f}, accuracy {100 * progress.mean_accuracy:.1f} %",

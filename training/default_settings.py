@@ -21,6 +21,8 @@ AUGMENTATIONS = ("random_flip", "random_crop(padding=4)")  # see data_augmentati
 
 # Model
 INITIAL_RUN = ""  # a run, or a folder of runs, whose weights the model starts from; not its head
+INITIAL_HEAD = False  # start from the head of INITIAL_RUN too, which must know the same classes
+FREEZE = False  # train only the head, on what the layers of INITIAL_RUN make of an image
 
 # Optimisation
 OPTIMIZER = "adam"  # the update rule; adamw has decoupled weight decay, sgd MOMENTUM
@@ -42,7 +44,7 @@ BATCH_SIZE = 512  # images per update of the weights
 MICRO_BATCH_SIZE = -1  # images per gradient pass; 0 = all of a batch, -1 = what suits the device
 MIXED_PRECISION = False  # float16 inside the model, float32 weights; TensorFlow 2.10 or newer
 EPOCHS = 100  # passes over the training images, at most
-TIME_LIMIT_MINUTES = 0.0  # fits the whole schedule into so many minutes; 0 = no limit
+TIME_LIMIT_MINUTES = 0.0  # fits the schedule into so many minutes, without pauses; 0 = no limit
 EARLY_STOPPING_PATIENCE = 0  # epochs without better validation accuracy that end the run; 0 = off
 SEED = 0  # the same seed on the same machine gives the same run
 

@@ -41,6 +41,8 @@ with_warmup = one_of("SCHEDULE", "cosine", "exponential", "constant")
 EFFECTS = {
     "PATCH_SIZE": one_of("STEM", "patches", "patch_convolution"),
     "HEAD_DROPOUT_RATE": more_than_nothing("HEAD_HIDDEN_DIMS", "at least one of HEAD_HIDDEN_DIMS"),
+    "INITIAL_HEAD": more_than_nothing("INITIAL_RUN", "INITIAL_RUN"),
+    "FREEZE": more_than_nothing("INITIAL_RUN", "INITIAL_RUN"),
     "TEMPERATURE": one_of("DISTILLATION", "soft"),
     "MOMENTUM": one_of("OPTIMIZER", "sgd"),
     "WEIGHT_DECAY": one_of("OPTIMIZER", "adamw", "sgd"),

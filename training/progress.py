@@ -11,6 +11,10 @@ from typing import Any
 from storage.files import same_form
 from training.schedule import LearningRate
 
+# A step that takes longer than this, and longer than so many typical ones, is a pause: the machine
+# slept, or the process was stopped. It counts as a typical step.
+PAUSE_SECONDS = 10.0
+PAUSE_STEPS = 20
 # What a checkpoint keeps, besides what the schedule has seen.
 COUNTS = (
     "epoch",
@@ -24,6 +28,12 @@ COUNTS = (
     "best_epoch",
     "best_accuracy",
 )
+
+
+def without_pause(seconds: float, typical: float) -> float:
+    """Return the time that a step of so many seconds counts; typical is 0 where none is known."""
+    is_pause = 0 < typical and seconds > max(PAUSE_SECONDS, PAUSE_STEPS * typical)
+    return typical if is_pause else seconds
 
 
 class Progress:
@@ -54,6 +64,8 @@ class Progress:
         self.seconds, self.images_seen = 0.0, 0
         self.best_epoch, self.best_accuracy = 0, -1.0
         self.history: list[dict[str, float]] = []
+        # Of the steps and of the validation before; 0 while there was none.
+        self._typical_step = self._typical_validation = 0.0
 
     @property
     def steps_done(self) -> int:
@@ -110,14 +122,22 @@ class Progress:
         """The mean over the steps of the running epoch."""
         return self.accuracy_sum / max(self.step, 1)
 
-    def count_step(self, loss: float, accuracy: float, seconds: float) -> None:
-        """Add a training step: the loss and accuracy of its batch, and its time."""
+    def count_step(self, loss: float, accuracy: float, seconds: float) -> float:
+        """Add a training step: the loss and accuracy of its batch, and its time.
+
+        Returns how many of these seconds were a pause, and do not count.
+        """
+        counted = without_pause(seconds, self._typical_step)
         self.step += 1
         self.loss_sum += loss
         self.accuracy_sum += accuracy
         self.images_seen += self.batch_size
-        self.epoch_seconds += seconds
-        self.seconds += seconds
+        self.epoch_seconds += counted
+        self.seconds += counted
+        # Follows within some ten steps; the first one, which also builds the graph, is soon gone.
+        before = self._typical_step or counted
+        self._typical_step = before + (counted - before) / 8
+        return seconds - counted
 
     def end_epoch(
         self,
@@ -146,7 +166,9 @@ class Progress:
             }
         )
         self.epoch += 1
-        self.seconds += seconds
+        counted = without_pause(seconds, self._typical_validation)
+        self._typical_validation = counted
+        self.seconds += counted
         self.step, self.loss_sum, self.accuracy_sum, self.epoch_seconds = 0, 0.0, 0.0, 0.0
         score = accuracy if score is None else score
         is_best = score > self.best_accuracy

@@ -58,6 +58,8 @@ RANGES = {
     "AUGMENTATIONS": anything,
     # Model
     "INITIAL_RUN": anything,
+    "INITIAL_HEAD": anything,
+    "FREEZE": anything,
     "PATCH_SIZE": size,
     "PATCH_STRIDE": size,
     "NUMBER_OF_LAYERS": size,

@@ -8,7 +8,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from backend.micro_batches import gradient_passes
+from backend.micro_batches import FEWEST_NORMALISED, gradient_passes
 from backend.optimizers import optimizer_for
 from backend.runtime import keras, layer_precision, tf
 from data_augmentations import augmentation_pipeline
@@ -21,6 +21,7 @@ from training.progress import Progress
 from training.schedule import LearningRate
 from training.settings import Settings
 from training.step import CLASSIFICATION, TrainingStep, class_weights_for
+from vit_model import EncoderBlock
 
 
 @dataclass
@@ -38,11 +39,14 @@ class Run:
     step: TrainingStep
     predict: Predictor
     progress: Progress
+    # Numbers that training could move, those of frozen layers among them.
+    parameters: int
 
     @property
-    def parameters(self) -> int:
-        """The number of trainable parameters."""
-        return int(sum(np.prod(variable.shape) for variable in self.model.trainable_variables))
+    def tokens(self) -> int:
+        """The number of tokens of an image, 0 for a model without attention."""
+        blocks = [layer for layer in self.model.layers if isinstance(layer, EncoderBlock)]
+        return int(blocks[0].attention.tokens) if blocks else 0
 
 
 def prepare(
@@ -88,7 +92,14 @@ def prepare(
         model = build(**dataset_facts)
     if settings.INITIAL_RUN and begins_anew:
         # The run itself, where a folder of runs was given, so that settings.json names it.
-        settings.INITIAL_RUN = str(initial_weights.start_from(model, settings.INITIAL_RUN))
+        settings.INITIAL_RUN = str(
+            initial_weights.start_from(
+                model, settings.INITIAL_RUN, dataset.class_names, settings.INITIAL_HEAD
+            )
+        )
+    parameters = int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
+    if settings.INITIAL_RUN and settings.FREEZE:
+        initial_weights.freeze_body(model)
     schedule = LearningRate(
         settings.SCHEDULE,
         settings.LEARNING_RATE,
@@ -126,6 +137,7 @@ def prepare(
             time_limit_minutes=settings.TIME_LIMIT_MINUTES,
             early_stopping_patience=settings.EARLY_STOPPING_PATIENCE,
         ),
+        parameters=parameters,
     )
 
 
@@ -141,7 +153,8 @@ def training_step_for(
     passes_at_once gradient passes stand in one graph; 0 = as many as suit this device.
     class_weights, which depend on the data, are those of training.step.class_weights_for.
     """
-    passes = gradient_passes(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE)
+    fewest = FEWEST_NORMALISED if has_batch_normalisation(model) else 1
+    passes = gradient_passes(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE, fewest)
     return TrainingStep(
         model,
         optimizer_for(
@@ -158,6 +171,11 @@ def training_step_for(
         objective=objective,
         mixed_precision=settings.MIXED_PRECISION,
     )
+
+
+def has_batch_normalisation(model: keras.Model) -> bool:
+    """Return whether what a model makes of an image depends on the others of its pass."""
+    return any(isinstance(each, keras.layers.BatchNormalization) for each in model.submodules)
 
 
 def _set_seed(seed: int) -> None:

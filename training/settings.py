@@ -17,7 +17,7 @@ from typing import Any, Iterable, NamedTuple, Sequence
 
 from backend.plain_text import one_line
 from storage.files import same_form
-from storage.run_folder import NEWEST, RunFolder
+from storage.run_folder import NEWEST, RunFolder, quoted
 from training import default_settings, optional_settings
 from training.augmentation_names import check_augmentations
 from training.effects import needs, without_effect
@@ -27,6 +27,10 @@ from training.ranges import RANGES
 # compared when it is loaded, and a checkpoint holds what INITIAL_RUN has given.)
 # A smaller MICRO_BATCH_SIZE is the same mathematics, and what helps where the memory was too small.
 FREE_TO_CHANGE = ("CHECKPOINT_MINUTES", "DATASET", "DATA_DIR", "INITIAL_RUN", "MICRO_BATCH_SIZE")
+# What may help after the loss has become NaN.
+FREE_AFTER_DIVERGENCE = ("LEARNING_RATE", "WARMUP_EPOCHS", "GRADIENT_CLIP_NORM")
+# Schedules whose rate in an epoch does not depend on how many epochs there are.
+OPEN_ENDED = ("plateau", "constant", "exponential")
 # What belongs to the command alone. (The adapter is chosen before settings.json can be read.)
 OF_THE_COMMAND = ("DML_VISIBLE_DEVICES", "OUTPUT_DIR", "RESUME")
 
@@ -53,7 +57,8 @@ class Settings(types.SimpleNamespace):
 
     script is the script's name and file its path; program the command without flags; defaults the
     constants without flags; given the names of those that had a flag; repeated the run whose
-    settings.json the constants come from, if any.
+    settings.json the constants come from, if any; changes what a resumption changes in its run, one
+    {"constant": name, "from": value, "to": value} each.
     """
 
     @property
@@ -215,6 +220,7 @@ def settings_from(script: dict[str, Any], argv: Sequence[str] | None = None) -> 
         settings.repeated = take_constants_of(settings, repeated)
     vars(settings).update(given)
     settings.given = set(given)
+    settings.changes = []
     settings.script = name.rsplit(".", 1)[-1]
     settings.file = file
     settings.program = f"python -m {name}" if "." in name else f"python {name}.py"
@@ -285,7 +291,8 @@ def merge_saved_settings(settings: Settings, saved: dict[str, Any], folder: str)
 
     saved is the content of the run's settings.json, folder where the run is. A flag that is not
     repeated is taken from the run. A flag with another value than the run has, or a constant edited
-    in the script since, would make it another run, and is named.
+    in the script since, would make it another run, and is named; but more EPOCHS may be asked for,
+    and what helps a run that has diverged.
     """
     if saved.get("script") != settings.script:
         raise ValueError(
@@ -304,6 +311,10 @@ def merge_saved_settings(settings: Settings, saved: dict[str, Any], folder: str)
             conflicts.append(f"{name} is {value!r}, was {then.get(name)!r}")
         elif name not in settings.given and value == defaults_then.get(name):
             setattr(settings, name, then[name])
+        elif name in settings.given and _may_change(name, value, saved):
+            settings.changes.append({"constant": name, "from": then[name], "to": value})
+        elif name == "EPOCHS" and name in settings.given and value > then[name]:
+            conflicts.append(_why_no_more_epochs(settings, then, folder))
         elif name not in FREE_TO_CHANGE:
             conflicts.append(f"{name} is {value!r}, was {then[name]!r}")
     if conflicts:
@@ -311,7 +322,27 @@ def merge_saved_settings(settings: Settings, saved: dict[str, Any], folder: str)
             f"The run in {folder} cannot be resumed with other settings: {'; '.join(conflicts)}."
         )
     check_ranges(settings)
+    check_effects(settings, [change["constant"] for change in settings.changes])
     return settings
+
+
+def _may_change(name: str, value: Any, saved: dict[str, Any]) -> bool:
+    """Return whether a constant of a saved run may get another value, of which a record is kept."""
+    if name == "EPOCHS":
+        then = saved["constants"]
+        is_open = then.get("SCHEDULE") in OPEN_ENDED and not then.get("TIME_LIMIT_MINUTES")
+        return is_open and value > then["EPOCHS"]
+    return name in FREE_AFTER_DIVERGENCE and "diverged" in saved
+
+
+def _why_no_more_epochs(settings: Settings, then: dict[str, Any], folder: str) -> str:
+    reason = f"SCHEDULE {then['SCHEDULE']} is made for {then['EPOCHS']} epochs, and ends with them"
+    if then["TIME_LIMIT_MINUTES"]:
+        reason = f"its TIME_LIMIT_MINUTES {then['TIME_LIMIT_MINUTES']:g} ends it"
+    return (
+        f"EPOCHS is {settings.EPOCHS}, was {then['EPOCHS']}: {reason}. A new run can start from it "
+        f"with its head: {settings.program} --initial-run {quoted(folder)} --initial-head yes"
+    )
 
 
 class _OneLineParser(argparse.ArgumentParser):

@@ -159,7 +159,9 @@ class TrainingStep:
         if self._is_overflow():
             loss = np.float32(np.nan) if self.loss_scale.is_exhausted else loss
         else:
-            self._update_from_sums(step, learning_rate)
+            # A step that was dropped is no update: Adam corrects its moments by those it has seen.
+            dropped = tf.cast(self.loss_scale.dropped_steps, tf.int32) if self.loss_scale else 0
+            self._update_from_sums(step - dropped, learning_rate)
         return loss, accuracy
 
     def whole_step(self, images, labels, step, learning_rate):
@@ -176,7 +178,10 @@ class TrainingStep:
         return loss, accuracy
 
     def update_from_sums(self, step, learning_rate):
-        """Update the weights by the summed gradients and set the sums back to zero."""
+        """Update the weights by the summed gradients and set the sums back to zero.
+
+        step counts the updates before this one.
+        """
         gradients = [total.read_value() for total in self.gradient_sums]
         if self.loss_scale:
             gradients = [gradient * (1.0 / self.loss_scale.factor) for gradient in gradients]

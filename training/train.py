@@ -20,7 +20,7 @@ from backend.runtime import (
     keras,
     versions,
 )
-from datasets.dataset import Dataset, load_dataset
+from datasets.dataset import Dataset, from_anywhere, load_dataset, without_folder
 from storage.files import same_form
 from storage.run_folder import RunFolder
 from training import console
@@ -34,7 +34,10 @@ from training.settings import (
 )
 from training.step import CLASSIFICATION
 from training.stop_signals import StopSignals
-from training.trainer import Trainer
+from training.trainer import DivergenceError, Trainer
+
+# From here on the note on tokens is shown.
+MANY_TOKENS = 1000
 
 # Shapes are learned to see that everything works, not for their own sake.
 STAND_IN_EPOCHS = 3
@@ -57,14 +60,22 @@ def train(
     """
     folder = None
     if settings.RESUME:
-        folder = RunFolder.to_resume(settings.OUTPUT_DIR, settings.script, settings.RESUME)
+        # More epochs than it had may be asked of a finished run.
+        more = "EPOCHS" in settings.given
+        folder = RunFolder.to_resume(settings.OUTPUT_DIR, settings.script, settings.RESUME, more)
         saved = folder.read_settings()
         settings = merge_saved_settings(settings, saved, str(folder))
+        if folder.is_complete and not settings.changes:
+            raise ValueError(folder.is_finished_message)
+        if "DATA_DIR" in settings.given and "DATASET" not in settings.given:
+            settings.DATASET = without_folder(settings.DATASET)
         build_model = with_saved_arguments(build_model, saved["model"], str(folder))
     if settings.repeated:
         check_same_model(build_model, settings)
     check_ranges(settings)
     share_cores(settings.BATCH_SIZE, settings.MICRO_BATCH_SIZE)
+    # As settings.json names it for tools and resumptions in other folders.
+    settings.DATASET = from_anywhere(settings.DATASET, settings.DATA_DIR)
     dataset = load_dataset(
         settings.DATASET,
         settings.DATA_DIR,
@@ -81,6 +92,8 @@ def train(
     with explained(watch="" if has_gpu() else None):
         objective = build_objective(settings) if build_objective else CLASSIFICATION
         run = prepare(build_model, settings, dataset, objective, begins_anew)
+    # The model may have asked for larger pieces.
+    explained = partial(device_errors.explained, settings.BATCH_SIZE, run.step.micro_batch_size)
     if folder is not None:
         compared = folder
     elif settings.repeated and not settings.given & set(CHOOSE_DATA):
@@ -122,11 +135,16 @@ def train(
         try:
             if settings.RESUME:
                 trainer.restore()
+                trainer.change(settings.changes)
             trainer.fit()
             results = trainer.test()
         except KeyboardInterrupt:
             console.line(f"\nStopped. To go on:\n\n  {command}\n")
             sys.exit(stop_signals.exit_code)
+        except DivergenceError as problem:
+            folder.record_divergence(run.progress.epoch + 1, run.progress.step + 1)
+            lower = f"--learning-rate {settings.LEARNING_RATE / 3:.2g}"
+            raise DivergenceError(f"{problem} To go on: {command} {lower}") from None
         except OSError as problem:
             # Neither a mistake of the user nor one of the run: what was saved is still good.
             console.line(f"\nA file could not be used. To go on:\n\n  {command}\n")
@@ -202,5 +220,30 @@ def announce(run: Run, settings: Settings) -> None:
         run.progress.steps_per_epoch,
         settings.TIME_LIMIT_MINUTES,
     )
-    for note in notes_on_effects(settings):
+    notes = notes_on_effects(settings) + [
+        note_on_tokens(run.tokens),
+        note_on_plateau(settings.SCHEDULE, settings.TIME_LIMIT_MINUTES),
+    ]
+    for note in filter(None, notes):
         console.line(f"note: {note}")
+
+
+def note_on_tokens(tokens: int) -> str:
+    """Return what so many tokens of an image cost, "" where they are few."""
+    if tokens < MANY_TOKENS:
+        return ""
+    return (
+        f"an image is {tokens:,} tokens, and each looks at all: {tokens**2:,} products per head "
+        "and layer. Twice as many take four times the memory and time. A larger PATCH_SIZE with "
+        "PATCH_STRIDE, or a smaller IMAGE_SIZE, makes them fewer."
+    )
+
+
+def note_on_plateau(schedule: str, time_limit_minutes: float) -> str:
+    """Return what a time limit does to the schedule `plateau`, "" where there is none."""
+    if schedule != "plateau" or not time_limit_minutes:
+        return ""
+    return (
+        "SCHEDULE plateau waits for the validation accuracy, not for the time: the limit ends the "
+        "run at whatever rate it has then. cosine fits its whole fall into the time."
+    )

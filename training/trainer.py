@@ -12,7 +12,7 @@ from datasets.batches import training_batches
 from models.predictor import softmax
 from reports.metrics import accuracy_and_loss, balance, confusion_matrix, scores_for_json
 from storage.run_folder import RunFolder
-from training import console
+from training import console, initial_weights
 from training.event_writer import EventWriter
 from training.run import Run
 from training.stop_signals import StopSignals
@@ -85,9 +85,9 @@ class Trainer:
                 loss, accuracy = float(loss), float(accuracy)
                 self.check_finite("loss", loss)
                 now = time.perf_counter()
-                progress.count_step(loss, accuracy, now - clock)
+                pause = progress.count_step(loss, accuracy, now - clock)
                 clock = now
-                console.advance(bar, progress)
+                console.advance(bar, progress, pause)
                 if self.stop_signals.received:
                     break
                 if now - last_save > 60 * self.checkpoint_minutes > 0:
@@ -205,12 +205,32 @@ class Trainer:
             f"Resuming {self.folder} at epoch {self.progress.epoch + 1}, step {self.progress.step}."
         )
 
+    def change(self, changes: Sequence[dict[str, Any]]) -> None:
+        """Go on with other constants, of which the run's folder keeps a record.
+
+        changes are those of training.settings.Settings. Raises ValueError where there would be
+        nothing to train.
+        """
+        if not changes:
+            return
+        progress = self.progress
+        if progress.is_finished:
+            raise ValueError(
+                f"The run in {self.folder} has nothing left to train: it has ended by its EPOCHS, "
+                "or by its EARLY_STOPPING_PATIENCE."
+            )
+        self.folder.record_changes(changes, progress.epoch, progress.step)
+        for each in changes:
+            console.line(f"note: {each['constant']} is {each['to']}, was {each['from']}.")
+
     def write_best_weights(self) -> None:
         """Write weights.h5, and leave the model's own weights as they are."""
         model = self.run.model
         own = model.get_weights()
         model.set_weights(self.best_weights)
-        self.folder.write_weights(model)
+        # Keras writes the weights of frozen layers in another order.
+        with initial_weights.thawed(model):
+            self.folder.write_weights(model)
         model.set_weights(own)
 
     def check_finite(self, what: str, values) -> None:
