@@ -154,7 +154,8 @@ def augmentation_pipeline(
 
     A specification is an augmentation's name with any of its keywords: "random_flip",
     "cutmix(alpha=1.0, probability=0.5)". Geometric ones act first, then those of colour, each in
-    the order of the list, then erasing, then mixing. Labels are int (batch,) and stay so, unless
+    the order of the list, then erasing, then mixing: of several that mix, one for each batch, by
+    lot. Labels are int (batch,) and stay so, unless
     the list mixes: then they come back as float32 (batch, number_of_classes) that sum to 1.
     Raises ValueError for a specification that cannot be done, before any image is seen.
     """

@@ -295,14 +295,31 @@ def augment(
         for holes in drawn["erasing"]:
             mean = tf.reduce_mean(pixels, axis=[1, 2], keepdims=True)
             pixels = pixels * (1 - holes) + mean * holes
-        for shares in drawn["mixing"]:
-            pixels, labels = mix(pixels, labels, shares)
+        if drawn["mixing"]:
+            pixels, labels = mix(pixels, labels, one_of(drawn["mixing"], seed))
 
         pixels = tf.clip_by_value(pixels, 0.0, 255.0)
         # A cast to integers truncates; half a level more makes it round.
         pixels = tf.cast(pixels + 0.5 if images.dtype.is_integer else pixels, images.dtype)
     pixels.set_shape(images.shape)
     return pixels, labels
+
+
+def one_of(drawn: Sequence[Shares], seed: tf.Tensor) -> Shares:
+    """Return what one of several augmentations that mix has drawn: each is as likely for a batch.
+
+    Mixed twice, an image would hold three. Recipes with mixup and cutmix, such as that of DeiT
+    (Touvron et al. 2020, arXiv 2012.12877, section 6), choose one of them too.
+    """
+    if len(drawn) == 1:
+        return drawn[0]
+    # No augmentation draws from the seed itself.
+    lot = tf.random.stateless_uniform([], seed)
+    chosen = tf.cast(lot * len(drawn), tf.int32)
+    return sum(
+        shares * tf.cast(tf.equal(chosen, number), tf.float32)
+        for number, shares in enumerate(drawn)
+    )
 
 
 def _check_images(images):

@@ -380,6 +380,29 @@ def test_mixed_labels_sum_to_1_and_tell_the_share_of_pixels(name):
         assert set(np.unique(mixed)) <= set(np.unique(images))
 
 
+def test_of_two_that_mix_each_batch_gets_one_by_lot():
+    images, labels = pictures(8), classes(8)
+    both = augmentation_pipeline(["mixup", "cutmix(probability=0.5)"], 10)
+    alone = [augmentation_pipeline([each], 10) for each in ("mixup", "cutmix(probability=0.5)")]
+    counts = [0, 0]
+    for number in range(40):
+        mixed = both(images, labels, [number, 7])
+        same = [
+            all(
+                np.allclose(a, b, atol=1e-6)
+                for a, b in zip(mixed, one(images, labels, [number, 7]))
+            )
+            for one in alone
+        ]
+        assert any(same), number
+        counts[0] += same[0] and not same[1]
+        counts[1] += same[1] and not same[0]
+    # Forty tosses of a fair coin; cutmix may leave all eight images alone.
+    assert 10 <= counts[0] <= 30 and 10 <= counts[1] <= 30
+    again = both(images, labels, [3, 7])
+    assert all(np.array_equal(a, b) for a, b in zip(again, both(images, labels, [3, 7])))
+
+
 def test_cutmix_pastes_a_box_at_its_own_place():
     images = pictures(64, dtype="uint8")
     mixed, _ = data_augmentations.cutmix(images, classes(64), SEED)
