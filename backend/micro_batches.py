@@ -52,9 +52,8 @@ def most_passes_at_once(parts: int) -> int:
 def _passes_on_cores(batch_size: int, fewest: int) -> GradientPasses:
     """Return passes of about CPU_MICRO_BATCH_SIZE images that keep as many cores busy as can be."""
     fewest = min(fewest, batch_size)
-    # Whole passes of the fewest images are shared among the cores.
     possible = [images for images in range(fewest, batch_size + 1) if batch_size % images == 0]
-    at_once = most_passes_at_once(batch_size // possible[0])
+    at_once = max(most_passes_at_once(batch_size // images) for images in possible)
     share = batch_size // at_once
     sizes = [images for images in possible if share % images == 0]
     # Twice as large is as far off as half as large: 509 images, a prime number, stay together.
