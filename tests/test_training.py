@@ -16,15 +16,16 @@ from datasets.batches import training_batches
 from datasets.dataset import load_dataset
 from models.predictor import Predictor
 from reports.metrics import accuracy_and_loss
-<<<<<<< HEAD
-from tests.helpers import SMALL_MODEL, SMALL_RUN
-from training.run import prepare
+from tests.helpers import (
+    SMALL_MODEL,
+    SMALL_RUN,
+    small_model,
+    small_resnet,
+    small_visual_tokens,
+)
+from training.run import has_batch_normalisation, prepare
 from training.settings import settings_from
-=======
-from tests.helpers import SMALL_RUN, small_model, small_resnet, small_visual_tokens
-from training.run import has_batch_normalisation
 from training.train import note_on_plateau, note_on_tokens
->>>>>>> 32028b9 (Runs go on: moved data, pauses, Ctrl-C while libraries load, more epochs, changes after a divergence)
 from vit_model import vision_transformer
 
 
@@ -183,7 +184,6 @@ def test_a_batch_of_any_size_falls_into_passes_of_some_size(batch_size, cores, m
     assert at_once == max(number for number in range(1, cores + 1) if batch_size % number == 0)
 
 
-<<<<<<< HEAD
 def test_a_data_set_with_a_validation_part_is_validated_on_it():
     settings = settings_from(vars(train_cifar10), SMALL_MODEL + ["--batch-size", "64"])
     dataset = load_dataset("synthetic", images_per_class=10)
@@ -196,7 +196,8 @@ def test_a_data_set_with_a_validation_part_is_validated_on_it():
         training = {image.tobytes() for image in dataset.x_train[run.training_indices]}
         assert not training & {image.tobytes() for image in run.validation_images}
     np.testing.assert_array_equal(run.validation_images, dataset.x_test)
-=======
+
+
 @pytest.mark.parametrize("cores", [1, 2, 4])
 def test_batch_normalisation_sees_at_least_32_images(cores, monkeypatch):
     fewest = micro_batches.FEWEST_NORMALISED
@@ -220,4 +221,3 @@ def test_a_note_says_what_many_tokens_cost_and_what_a_limit_does_to_plateau():
     assert "3,136 tokens, and each looks at all: 9,834,496 products" in note_on_tokens(3136)
     assert note_on_plateau("plateau", 0.0) == note_on_plateau("cosine", 10.0) == ""
     assert "ends the run at whatever rate" in note_on_plateau("plateau", 10.0)
->>>>>>> 32028b9 (Runs go on: moved data, pauses, Ctrl-C while libraries load, more epochs, changes after a divergence)
