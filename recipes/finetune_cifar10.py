@@ -3,6 +3,7 @@
     python -m recipes.pretrain_cifar100
     python -m recipes.finetune_cifar10
     python -m recipes.finetune_cifar10 --initial-run ""   without pre-training, to compare
+    python -m recipes.finetune_cifar10 --freeze yes       only the head is trained
 
 All layers but the head start from INITIAL_RUN. Published on ciFAIR-10: 74.3 % after one epoch that
 followed 100 of pre-training. Here one epoch, 4 minutes on two cores of a CPU, gives 51.0 % on the

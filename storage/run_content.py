@@ -140,6 +140,10 @@ def check_settings(settings: Any) -> None:
     check(
         settings.get("changes", []), [{"constant": text, "epoch": count, "step": count}], "changes"
     )
+    data = settings.get("data", {})
+    check(data, {}, "data")
+    check(data.get("checksums", {}), {}, "data checksums")
+    check(data.get("white", 0), not_negative, "data white")
     # Older runs did not name their classes.
     if "class_names" in model:
         check(model["class_names"], [text], "model class_names")

@@ -43,6 +43,8 @@ COMPANY = {
     "WARMUP_EPOCHS": ["--schedule", "cosine"],
     "WARMUP_LEARNING_RATE": ["--schedule", "cosine", "--warmup-epochs", "1"],
     "DECAY_PER_EPOCH": ["--schedule", "exponential"],
+    "INITIAL_HEAD": ["--initial-run", "x"],
+    "FREEZE": ["--initial-run", "x"],
 }
 
 
