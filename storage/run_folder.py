@@ -212,9 +212,12 @@ class RunFolder:
         saved = self.read_settings()
         files.write_json(self.settings_json, dict(saved, diverged={"epoch": epoch, "step": step}))
 
-    def record_changes(self, changes: Sequence[dict[str, Any]], epoch: int, step: int) -> None:
+    def record_changes(
+        self, changes: Sequence[dict[str, Any]], epoch: int, step: int, **repetition: Any
+    ) -> None:
         """Change constants in settings.json from here on, and keep a list of the changes.
 
+        repetition are the command and the changed_constants of write_settings as they are now.
         A run that was finished is not any more; its results stay in that list.
         """
         saved = self.read_settings()
@@ -227,6 +230,7 @@ class RunFolder:
                 path.unlink()
         new = {change["constant"]: change["to"] for change in changes}
         saved["constants"] = dict(saved["constants"], **new)
+        saved.update(repetition)
         saved["changes"] = saved.get("changes", []) + [dict(each, **place) for each in changes]
         files.write_json(self.settings_json, saved)
 

@@ -15,7 +15,7 @@ import pytest
 from datasets.catalogue import NAMED_DATASETS
 from datasets.dataset import Dataset, from_anywhere, load_dataset, without_folder
 from storage.run_folder import RunFolder
-from tests.helpers import ROOT, saved_npz, small_arrays
+from tests.helpers import ROOT, SETTINGS, saved_npz, small_arrays
 
 
 def test_images_per_class_is_stratified_and_deterministic(tmp_path):
@@ -93,9 +93,9 @@ def test_a_run_knows_its_images_and_labels_again_and_no_others(tmp_path):
     """Whatever leaves mean and standard deviation as they were: orders, labels, another test."""
     dataset = load_dataset(saved_npz(tmp_path / "mine.npz"))
     folder = RunFolder(tmp_path)
-    facts = {"mean": list(dataset.mean)}
-    constants = dict(constants={}, defaults={}, model={}, dataset=facts, versions={})
-    folder.write_settings("script", "python script.py", checksums=dataset.identity(), **constants)
+    facts = SETTINGS["dataset"]
+    others = {name: SETTINGS[name] for name in "constants defaults model dataset versions".split()}
+    folder.write_settings("x", "python x.py", None, checksums=dataset.identity(), **others)
     assert folder.check_same_data(facts, dataset.identity()) == ""
     swapped = [1, 0, *range(2, 24)]
     others = {

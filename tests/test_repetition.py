@@ -12,7 +12,7 @@ import pytest
 import train_cifar10
 from recipes import distilled_cifar10, resnet_cifar10
 from storage.run_folder import RunFolder, committed_text
-from tests.helpers import SMALL_RUN
+from tests.helpers import SETTINGS, SMALL_RUN
 from training import default_settings, repetition
 from training.settings import settings_from
 from training.train import check_same_model
@@ -41,7 +41,8 @@ def saved_run(path, now, **model):
     folder = RunFolder(path)
     folder.path.mkdir(parents=True)
     model = model or {"builder": "resnet", "arguments": {}}
-    facts = (now.script, "command", {}, now.constants, now.defaults, model, {}, {}, {})
+    dataset = SETTINGS["dataset"]
+    facts = (now.script, "command", {}, now.constants, now.defaults, model, dataset, {}, {})
     folder.write_settings(*facts)
     return str(folder.settings_json)
 

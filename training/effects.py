@@ -35,7 +35,9 @@ def both(first: Effect, second: Effect) -> Effect:
     )
 
 
-with_warmup = one_of("SCHEDULE", "cosine", "exponential", "constant")
+with_warmup = Effect(
+    lambda constants: constants.get("SCHEDULE") != "plateau", "a SCHEDULE other than plateau"
+)
 
 # A constant that is not here always has an effect.
 EFFECTS = {

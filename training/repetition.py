@@ -12,13 +12,15 @@ from typing import Any, Sequence
 
 from storage.run_folder import committed_text, quoted
 from training import default_settings
+from training.effects import without_effect
 from training.settings import Settings, assigned_names
 
 
 def changed_constants(settings: Settings) -> dict[str, Any] | None:
     """Return the constants that are not as in the commit; None where git does not know it.
 
-    What changes no result on any machine, RESUME, is left out. A script that is no part of the
+    What changes no result is left out: RESUME, and what has no effect beside the others, which no
+    flag may give. A script that is no part of the
     commit counts as it stands: only its flags are changes.
     """
     defaults = committed_text(default_settings.__file__)
@@ -27,10 +29,11 @@ def changed_constants(settings: Settings) -> dict[str, Any] | None:
     project = written_constants(defaults)
     script = committed_text(settings.file)
     project.update(settings.defaults if script is None else written_constants(script))
+    left_out = ["RESUME"] + without_effect(settings.constants)
     return {
         name: value
         for name, value in settings.constants.items()
-        if name != "RESUME" and (name not in project or project[name] != value)
+        if name not in left_out and (name not in project or project[name] != value)
     }
 
 

@@ -104,10 +104,10 @@ def train(
     if note:
         console.line(f"note: {note}")
     announce(run, settings)
+    changed = changed_constants(settings)
     if folder is None:
         suffix = "_synthetic-stand-in" if dataset.is_stand_in else ""
         folder = RunFolder.create(settings.OUTPUT_DIR, settings.script, suffix)
-        changed = changed_constants(settings)
         folder.write_settings(
             settings.script,
             repeat_command(settings.program, changed, folder.settings_json),
@@ -135,7 +135,8 @@ def train(
         try:
             if settings.RESUME:
                 trainer.restore()
-                trainer.change(settings.changes)
+                repeat = repeat_command(settings.program, changed, folder.settings_json)
+                trainer.change(settings.changes, command=repeat, changed_constants=changed)
             trainer.fit()
             results = trainer.test()
         except KeyboardInterrupt:

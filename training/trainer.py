@@ -205,10 +205,10 @@ class Trainer:
             f"Resuming {self.folder} at epoch {self.progress.epoch + 1}, step {self.progress.step}."
         )
 
-    def change(self, changes: Sequence[dict[str, Any]]) -> None:
+    def change(self, changes: Sequence[dict[str, Any]], **repetition: Any) -> None:
         """Go on with other constants, of which the run's folder keeps a record.
 
-        changes are those of training.settings.Settings. Raises ValueError where there would be
+        changes are those of training.settings.Settings, repetition is for the record. Raises ValueError where there would be
         nothing to train.
         """
         if not changes:
@@ -219,7 +219,7 @@ class Trainer:
                 f"The run in {self.folder} has nothing left to train: it has ended by its EPOCHS, "
                 "or by its EARLY_STOPPING_PATIENCE."
             )
-        self.folder.record_changes(changes, progress.epoch, progress.step)
+        self.folder.record_changes(changes, progress.epoch, progress.step, **repetition)
         for each in changes:
             console.line(f"note: {each['constant']} is {each['to']}, was {each['from']}.")
 
