@@ -68,7 +68,10 @@ def test_an_edited_default_and_a_computed_value_count_as_changed(committed):
     path = default_settings.__file__
     committed[path] = committed[path].replace("WEIGHT_DECAY = 0.0", "WEIGHT_DECAY = 0.3")
     committed[path] = committed[path].replace("MOMENTUM = 0.9", "MOMENTUM = 1 - 0.1")
-    assert repetition.changed_constants(settings()) == {"WEIGHT_DECAY": 0.0, "MOMENTUM": 0.9}
+    changed = {"OPTIMIZER": "sgd", "WEIGHT_DECAY": 0.0, "MOMENTUM": 0.9}
+    assert repetition.changed_constants(settings("--optimizer", "sgd")) == changed
+    # No flag may give a momentum to adam.
+    assert repetition.changed_constants(settings()) == {"WEIGHT_DECAY": 0.0}
 
 
 def test_a_script_of_ones_own_counts_as_it_stands(committed):

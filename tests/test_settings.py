@@ -147,6 +147,7 @@ def test_the_choices_are_those_of_the_code():
         "OPTIMIZER": tuple(OPTIMIZERS),
         "SCHEDULE": tuple(SCHEDULES),
         "DISTILLATION": tuple(KINDS),
+        "CLASS_WEIGHTS": ("none", "balanced"),
     }
 
 
@@ -261,7 +262,7 @@ def test_bad_input_ends_the_script_in_one_line_without_a_trace(tmp_path):
         ("--schedule cosine --patience 3", "only with SCHEDULE plateau"),
         ("--head-hidden-dims --head-dropout-rate 0.1", "only with at least one of HEAD_HIDDEN_"),
         ("--schedule cosine --warmup-learning-rate 0.01", "with WARMUP_EPOCHS more than 0"),
-        ("--warmup-learning-rate 0.01 --warmup-epochs 1", "and a SCHEDULE other than plateau"),
+        ("--warmup-learning-rate 0.01 --warmup-epochs 1", "with a SCHEDULE other than plateau"),
     ],
 )
 def test_a_flag_without_effect_is_refused(flags, words):

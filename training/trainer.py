@@ -208,8 +208,8 @@ class Trainer:
     def change(self, changes: Sequence[dict[str, Any]], **repetition: Any) -> None:
         """Go on with other constants, of which the run's folder keeps a record.
 
-        changes are those of training.settings.Settings, repetition is for the record. Raises ValueError where there would be
-        nothing to train.
+        changes are those of training.settings.Settings, repetition is for the record. Raises
+        ValueError where there would be nothing to train.
         """
         if not changes:
             return
