@@ -41,7 +41,8 @@ SMALL = {
     + " --image-size 36 --head-hidden-dims 16",
     "visual_tokens_cifar10": "--convolution-filters 4 8 --convolution-strides 2 2 "
     "--number-of-tokens 3 --number-of-layers 1 --embedding-dim 8 --num-heads 2 --mlp-hidden-dim 8",
-    "distilled_cifar10": TRANSFORMER,
+    # Its convolutional stem has no use for a PATCH_SIZE.
+    "distilled_cifar10": TRANSFORMER.replace("--patch-size 8 ", ""),
 }
 # Recipe -> the flag that names a run it starts from, and the recipe of that run.
 NEEDS = {
@@ -63,10 +64,10 @@ def script_of(recipe):
     return importlib.import_module("recipes." + recipe)
 
 
-def runs_made_in(runs, flags="", patch_flags=""):
+def runs_made_in(runs, flags="", patch=0):
     """Return a function that makes a run of a recipe, when first asked for, and gives its folder.
 
-    flags are further ones of all recipes, patch_flags of those that cut patches.
+    flags are further ones of all recipes, patch is the side and stride of those that cut patches.
     """
     made = {}
 
@@ -74,7 +75,10 @@ def runs_made_in(runs, flags="", patch_flags=""):
         if recipe not in made:
             if recipe in NEEDS:
                 run_of(NEEDS[recipe][1])
-            more = flags + " " + patch_flags if "--patch-size" in SMALL[recipe] else flags
+            more = flags
+            for flag in ("--patch-size", "--patch-stride"):
+                if patch and flag in SMALL[recipe]:
+                    more += f" {flag} {patch}"
             made[recipe] = script_of(recipe).main(flags_of(recipe, runs) + more.split())
         return made[recipe]
 
@@ -355,7 +359,7 @@ def own(own_npz, tmp_path_factory):
     return runs_made_in(
         tmp_path_factory.mktemp("runs"),
         f"--dataset {own_npz} --image-size 0 --batch-size 8 --micro-batch-size 0",
-        "--patch-size 4 --patch-stride 4",
+        patch=4,
     )
 
 

@@ -18,9 +18,18 @@ def folder(tmp_path):
 def begun(folder, script, time, **constants):
     run = RunFolder(folder / script / time)
     run.path.mkdir(parents=True)
-    constants = dict({"DATASET": "cifar10", "EPOCHS": 9, "SEED": 3}, **constants)
-    content = {"script": script, "constants": constants}
-    content.update(dict.fromkeys(("defaults", "model", "dataset", "versions"), {}))
+    known = {"DATASET": "cifar10", "DATA_DIR": "data", "IMAGE_SIZE": 0, "IMAGES_PER_CLASS": 0}
+    known.update(EPOCHS=9, SEED=3)
+    content = {
+        "script": script,
+        "command": f"python {script}.py",
+        "constants": dict(known, **constants),
+        "defaults": {},
+        "model": {"builder": "resnet", "arguments": {}},
+        "dataset": {"image_shape": [32, 32, 1], "number_of_classes": 2, "mean": [0], "std": [1]},
+        "versions": {},
+        "git_commit": "",
+    }
     run.settings_json.write_text(json.dumps(content), encoding="utf-8")
     return run
 
@@ -33,8 +42,18 @@ def trained(run, *accuracies):
     return run
 
 
+def with_results(run, test_accuracy, epochs, stand_in=False):
+    counts = ("parameters", "best_epoch", "images_seen", "seed")
+    numbers = ("test_loss", "train_minutes", "images_per_second")
+    results = dict.fromkeys(counts, 1)
+    results.update(dict.fromkeys(numbers, 1.0))
+    results.update(dict.fromkeys(("device", "runtime", "finished"), ""))
+    results.update(test_top5_accuracy=1.0, validation_accuracy=0.5, test_accuracy=test_accuracy)
+    run.write_results(dict(results, dataset="cifar10", stand_in=stand_in, epochs=epochs))
+
+
 def finished(run):
-    run.write_results({"dataset": "cifar10", "stand_in": True, "test_accuracy": 0.5, "epochs": 2})
+    with_results(run, 0.5, 2, stand_in=True)
     run.report_html.touch()
 
 
@@ -44,7 +63,7 @@ def test_every_state_is_listed_the_oldest_first(folder, capsys):
     finished(trained(begun(folder, "b", "2026-01-01"), 0.25, 0.5))
     running = trained(begun(folder, "b", "2026-01-02"), 0.1)
     unreported = trained(begun(folder, "b", "2026-01-03"), 0.1)
-    unreported.write_results({"dataset": "cifar10", "test_accuracy": 0.25, "epochs": 1})
+    with_results(unreported, 0.25, 1)
     with running.locked():
         found = runs.main([str(folder)])
     assert found == [
