@@ -96,7 +96,7 @@ def test_cosine_similarities_do_not_know_lengths():
 
 def test_the_grid_of_a_convolutional_stem_does_not_know_the_patch_size(runs):
     run = FinishedRun(runs["convolutional"])
-    assert run.settings["constants"]["PATCH_SIZE"] == 8
+    run.settings["model"]["arguments"]["patch_size"] = 7
     assert token_grid_of(run) == TokenGrid(8, 8, 4, 4, 1, are_patches=False)
 
 
