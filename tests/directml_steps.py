@@ -105,6 +105,9 @@ def compute(script_name: str, flags: str, first_weights=None) -> dict[str, list[
     if first_weights is not None:
         for variable, value in zip(weights_of(step), first_weights):
             variable.assign(value)
+        # The averages began with the weights of their own device.
+        for average, weight in zip(step.averages, step.model.weights):
+            average.assign(weight)
     first = [variable.numpy() for variable in weights_of(step)]
     logits = Predictor(step.model, batch_size=8, passes_at_once=1)(images)
     losses, slots, averages = [], [], []
